@@ -1,0 +1,1 @@
+"""The commands `postoffice` and `dbedit`: thin faces over the operations layer."""

@@ -1,0 +1,1 @@
+"""One file per command group; each exposes a click command listed in `catalog.py`."""

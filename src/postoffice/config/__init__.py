@@ -1,0 +1,1 @@
+"""The mechanism of settings: keys, kinds, registry, saved values, files. No option of the server is named here."""

@@ -1,0 +1,1 @@
+"""Delivery agents: each turns a route into placements or attempts."""

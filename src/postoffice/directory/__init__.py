@@ -1,0 +1,1 @@
+"""Who exists: accounts, addresses, domains, credentials; address -> account, or nobody, or not ours."""

@@ -1,0 +1,25 @@
+"""The envelope: who sent a message to whom, as SMTP carried it (RFC 5321 §2.3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from postoffice.message.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One RCPT TO: the address and its ESMTP parameters (keyword in upper case -> parsed value or None)."""
+
+    address: Address
+    params: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """``sender`` None is the null sender <>. ``params`` are those of MAIL FROM, parsed, keyword in upper case."""
+
+    sender: Address | None
+    recipients: tuple[Recipient, ...]
+    params: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The one entrance for mail (intake) and where each recipient goes (router)."""

@@ -1,0 +1,1 @@
+"""SMTP as grammar and order: bytes in, events out; replies in, bytes out (RFC 5321). No I/O, no clock, no user."""

@@ -1,0 +1,1 @@
+"""What happened to each message and each client: events, the packed trace, the plain log, search, retention."""
