@@ -39,6 +39,7 @@ class Account:
     access: tuple[str, ...]                    # networks, addresses, domains for POP3/IMAP/web; empty: everywhere
     generation: int                            # rises with every change of this account or its password
     has_password: bool
+    password_generation: int = 0               # rises with every change of the password alone
 
     @property
     def all_addresses(self) -> tuple[str, ...]:
@@ -85,3 +86,29 @@ class Elsewhere:
 
 
 Resolution = ToAccounts | NoSuchUser | Elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account to be made. ``login`` "" asks for the default: the local part where it is free. The addresses, the
+    login and the access list have passed `directory.admission`."""
+
+    name: str
+    address: str
+    addresses: tuple[str, ...] = ()
+    login: str = ""
+    postmaster: bool = False
+    enabled: bool = True
+    deliveries: frozenset[Delivery] = frozenset({Delivery.MAILBOX})
+    mailbox_limit: int | None = None
+    access: tuple[str, ...] = ()
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedAccount:
+    """An account that is gone while its mailbox may still wait to be purged. Its id is never given out again."""
+
+    id: AccountId
+    address: str
+    seconds: float                             # since 1970

@@ -109,6 +109,7 @@ class MemoryStore:
         self._records: list[tuple[tuple[int, int], int, bytes]] = []
         self._failures: deque[Failure] = deque()
         self._held: deque[tuple[Change, asyncio.Future[Committed]]] | None = None
+        self._stopping = False
 
     # Steering, for tests.
 
@@ -132,7 +133,9 @@ class MemoryStore:
 
     def submit(self, change: Change) -> asyncio.Future[Committed]:
         future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        if self._held is not None:
+        if self._stopping:
+            future.set_exception(StoreFailure(Failure.STOPPING))
+        elif self._held is not None:
             self._held.append((change, future))
         else:
             self._resolve(change, future)
@@ -179,13 +182,15 @@ class MemoryStore:
 
     def last_message_id(self) -> int:
         """The highest message id ever committed, 0 for none."""
-        return max((message for message, _ in self._delivered), default=0)
+        return max((message for _, message, _ in self._records), default=0)
 
     async def wait_idle(self) -> None:
         """Until nothing waits to be committed."""
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """What is held is committed; later changes are refused."""
+        self.release()
+        self._stopping = True
 
     # Changes.
 
@@ -196,7 +201,7 @@ class MemoryStore:
             if self._failures:
                 raise StoreFailure(self._failures.popleft())
             future.set_result(self._apply(change))
-        except StoreFailure as failure:
+        except (StoreFailure, UsageError) as failure:
             future.set_exception(failure)
 
     def _apply(self, change: Change) -> Committed:
@@ -289,6 +294,8 @@ class MemoryStore:
             for placed in folder.placed.values():
                 self._remove(placed)
             del self._folders[folder.id]
+        for key in [key for key in self._delivered if key[1] == change.account]:
+            del self._delivered[key]
 
     def _find(self, account: int, name: str) -> _Folder | None:
         return next((f for f in self._folders.values() if f.account == account and f.name == name), None)

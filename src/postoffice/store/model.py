@@ -24,10 +24,12 @@ class Flag(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class LargeFile:
-    """A body over 1 MiB, written to a file of its own by `Store.open_large` and already synced, with its directory."""
+    """A body over 1 MiB, written to a file of its own by `Store.open_large` and already synced, with its directory.
+    ``crc`` is the CRC-32 of its bytes."""
 
     name: str
     size: int
+    crc: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class StoreFailure(Exception):
     def __init__(self, failure: Failure, detail: str = "") -> None:
         super().__init__(f"{failure.value}: {detail}" if detail else failure.value)
         self.failure = failure
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

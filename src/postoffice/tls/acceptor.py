@@ -1,9 +1,11 @@
 """Listening sockets and the connections that came in through them.
 
-Owns: which links live, how many each client has, the sweep of deadlines once a second, the graceful end. Leaves
-to `tls.link` what happens on a connection, to its caller the binding of sockets and the choice of the limits.
+Owns: which links live, how many each client has, the sweep of deadlines once a second, the graceful end.
+Leaves to `tls.link` what happens on a connection, to its caller the binding of sockets and the choice of
+limits.
 
-A client is one IPv4 address or one IPv6 /64. Connections outlive the listening socket that they came through.
+A client is one IPv4 address or one IPv6 /64. Connections outlive the listening socket that they came
+through.
 """
 
 from __future__ import annotations
@@ -96,8 +98,8 @@ def get_client_key(client: Address) -> ClientKey:
 class Acceptor:
     """Serves listening sockets with sessions of one factory.
 
-    ``context``: for implicit TLS, gives the current context; while it gives None, connections are closed without
-    a word.
+    ``context``: for implicit TLS, gives the current context; while it gives None, connections are closed
+    without a word.
     """
 
     def __init__(
@@ -128,7 +130,8 @@ class Acceptor:
                 yield link.session
 
     async def serve(self, listening: socket.socket) -> None:
-        """Accept on a bound socket from now on. The acceptor owns it and closes it with `close_listener`."""
+        """Accept on a bound socket from now on. The acceptor owns it and closes it with
+        `close_listener`."""
         loop = asyncio.get_running_loop()
         listening.setblocking(False)
         self._servers[listening] = await loop.create_server(self._make_link, sock=listening, backlog=BACKLOG)
@@ -142,7 +145,7 @@ class Acceptor:
             server.close()
 
     async def shut_down(self, seconds: float) -> None:
-        """Close every listener, ask all sessions to end, wait at most ``seconds`` for them, drop what is left."""
+        """Close every listener, ask all sessions to end, drop after ``seconds`` those that have not."""
         self._stopping = True
         for listening in tuple(self._servers):
             self.close_listener(listening)

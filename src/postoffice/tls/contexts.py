@@ -1,10 +1,11 @@
 """Server-side TLS contexts: which certificates are loaded, which one a client gets, what is offered at all.
 
-Owns: reading certificate and key files, the choice by SNI, the rules for versions. A certificate that cannot be
-loaded is reported and not offered; with none left there is no context, and STARTTLS and STLS are not announced.
+Owns: reading certificate and key files, the choice by SNI, the rules for versions. A certificate that
+cannot be loaded is reported and not offered; with none left there is no context, and no STARTTLS or STLS
+announced.
 
-Each service has contexts, and so ticket keys, of its own: a session ticket got from one service means nothing
-to another. RFC 8446, RFC 6066 §3, RFC 7817.
+Each service has contexts, and so ticket keys, of its own: a session ticket got from one service means
+nothing to another. RFC 8446, RFC 6066 §3, RFC 7817.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ from postoffice.tls.link import ServerTls
 log = logging.getLogger(__name__)
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_REASONS = (                                # what OpenSSL says, and what it means
+    ("KEY_VALUES_MISMATCH", "the private key does not belong to it"),
+    ("PEM lib", "the private key cannot be read"),
+    ("EE_KEY_TOO_SMALL", "the key is too small"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TlsChoice:
-    """What the settings say. ``certificates``: PEM files, the first is the default; relative to the spool. The
-    key lies in the same file or beside it, named alike with the suffix ``.key``. ``minimum_version``: "1.2" or
-    "1.3"."""
+    """What the settings say. ``certificates``: PEM files, the first is the default; relative to the spool.
+    The key lies in the same file or beside it, named alike with the suffix ``.key``. ``minimum_version``:
+    "1.2", "1.3"."""
 
     certificates: tuple[Path, ...]
     minimum_version: str = "1.2"
@@ -44,8 +50,8 @@ class _Certificate:
 
 
 class Contexts:
-    """The contexts of the present files and settings. ``unusable(file, reason)`` hears of each certificate that
-    does not load, at every `reload`."""
+    """The contexts of the present files and settings. ``unusable(file, reason)`` hears of each certificate
+    that does not load, at every `reload`."""
 
     def __init__(
         self, current: Callable[[], TlsChoice], spool: Path,
@@ -112,9 +118,15 @@ def load_certificate(file: Path) -> _Certificate:
     """Read a certificate with its key. Raises OSError (ssl.SSLError among them) or ValueError."""
     beside = file.with_suffix(".key")
     text = file.read_bytes()
+    try:
+        certificate = x509.load_pem_x509_certificate(text)
+    except ValueError as error:
+        raise ValueError("it is no PEM certificate") from error
     key = file if b"PRIVATE KEY-----" in text else beside
+    if not key.exists():
+        raise ValueError(f"its private key is neither in the file nor in {beside.name}")
     build_context(file, key, ssl.TLSVersion.TLSv1_2)
-    return _Certificate(file, key, _get_names(x509.load_pem_x509_certificate(text)))
+    return _Certificate(file, key, _get_names(certificate))
 
 
 def build_context(file: Path, key: Path, minimum: ssl.TLSVersion) -> ssl.SSLContext:
@@ -146,9 +158,8 @@ def _get_names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 def _explain(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or str(error)).replace("_", " ").lower()
-        return {"key values mismatch": "the private key does not belong to it",
-                "pem lib": "no PEM certificate, or its private key is missing or encrypted"}.get(reason, reason)
+        reason = error.reason or str(error)
+        return next((text for part, text in _REASONS if part in reason), reason.replace("_", " ").lower())
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)

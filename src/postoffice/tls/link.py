@@ -1,16 +1,17 @@
 """The link between a transport and a session: clear text, implicit TLS and upgrades by one piece of code.
 
 Owns: the TLS state over `ssl.MemoryBIO`, back-pressure in both directions, the orderly close (flush,
-close_notify, FIN, wait for the peer, about a second), deadlines as far as `tick` is called, and the rule that
-an exception in a session never reaches the event loop. Leaves to `tls.acceptor`: listening, counting, calling
-`tick` once a second.
+close_notify, FIN, wait for the peer, about a second), deadlines as far as `tick` is called, and the rule
+that an exception in a session never reaches the event loop. Leaves to `tls.acceptor`: listening, counting,
+calling `tick` once a second.
 
-Invariants: `Session.opened` comes before every other callback; `Session.lost` exactly once, last, if `opened`
-came; a session of an implicit-TLS port is made only when its handshake is done; after `start_tls` no byte
-reaches the session but by TLS; nothing is called after `lost`. RFC 8446 §6.1, RFC 3207 §4, RFC 2595 §4.
+Invariants: `Session.opened` comes before every other callback; `Session.lost` exactly once, last, if
+`opened` came; a session of an implicit-TLS port is made only when its handshake is done; after `start_tls`
+no byte reaches the session but by TLS; nothing is called after `lost`. RFC 8446 §6.1, RFC 3207 §4, RFC
+2595 §4.
 
-`loop.start_tls` is not used: it loses a ClientHello that came with the command, lets clear text through in a
-race and holds many times the memory.
+`loop.start_tls` is not used: it loses a ClientHello that came with the command, lets clear text through in
+a race and holds many times the memory.
 """
 
 from __future__ import annotations
@@ -56,15 +57,16 @@ class ServerTls(ssl.SSLObject):
 class Link(asyncio.Protocol):
     """One connection: an asyncio protocol to its transport, a `base.streams.Wire` to its session.
 
-    ``admit`` is called when the connection is there; bytes mean: refuse with them (b"": without a word). ``gone``
-    is called once when it is over, whatever happened. ``context``: implicit TLS. A session that has a method
-    ``crashed()`` may write a temporary reply there when one of its callbacks has raised; then the link closes.
+    ``admit`` is called when the connection is there; bytes mean: refuse with them (b"": without a word).
+    ``gone`` is called once when it is over, whatever happened. ``context``: implicit TLS. A session that
+    has a method ``crashed()`` may write a temporary reply there when one of its callbacks has raised; then
+    the link closes.
     """
 
     __slots__ = (
         "_admit", "_clock", "_context", "_deadline", "_gone", "_handshake_seconds", "_held", "_incoming",
-        "_limit", "_loop", "_make_session", "_outgoing", "_paused", "_peer", "_peer_done", "_queued", "_received",
-        "_state", "_tls", "_tls_info", "_transport", "_unsent", "session",
+        "_limit", "_loop", "_make_session", "_outgoing", "_paused", "_peer", "_peer_done", "_queued",
+        "_received", "_state", "_tls", "_tls_info", "_transport", "_unsent", "session",
     )
 
     _transport: asyncio.Transport               # these three stand from connection_made on
@@ -340,8 +342,8 @@ class Link(asyncio.Protocol):
         self._finish_close()
 
     def _finish_close(self) -> None:
-        """Send FIN after what is queued and read on until the peer ends too: a close with unread input would be
-        a reset, and the last reply would be lost with it."""
+        """Send FIN after what is queued and read on until the peer ends too: a close with unread input
+        would be a reset, and the last reply would be lost with it."""
         if self._state is _State.LOST:
             return
         self._state = _State.CLOSING
@@ -383,8 +385,9 @@ class Link(asyncio.Protocol):
         self._call(session.opened, self)
 
     def _hold(self, data: bytes) -> None:
-        """Keep what came although the session has paused: uvloop reads on after connection_made whatever was
-        paused there, and one read of the transport holds many TLS records. Never more than a read's worth."""
+        """Keep what came although the session has paused: uvloop reads on after connection_made whatever
+        was paused there, and one read of the transport holds many TLS records. Never more than a read's
+        worth."""
         self._held.append(data)
         if self._paused:
             self._transport.pause_reading()
@@ -411,7 +414,7 @@ class Link(asyncio.Protocol):
             self._crash()
 
     def _crash(self) -> None:
-        """A bug in a session, already logged: a temporary reply to the peer if the session knows one; end."""
+        """A bug in a session, already logged: a temporary reply if the session knows one; then the end."""
         last_words = getattr(self.session, "crashed", None)
         if last_words is not None:
             try:

@@ -1,0 +1,360 @@
+"""The kinds of values a setting can have. Each reads text, writes it back (parse(format(x)) == x) and says in words
+what is allowed. Pure: names of hosts and files are not looked up here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.I)
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.I)
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TIME = re.compile(r"(\d+)\s*([smhdw]?)", re.I)
+_TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_MAX_NUMBER = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """The original's words for a boolean."""
+
+    name: str = "yes or no"
+
+    def parse(self, text: str) -> bool:
+        word = text.strip().lower()
+        if word not in ("yes", "no"):
+            raise ValueError("allowed are yes and no")
+        return word == "yes"
+
+    def format(self, value: bool) -> str:
+        return "yes" if value else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyNo:
+    """A switch of the original whose feature this server does not have: it can only be off."""
+
+    name: str = "no"
+
+    def parse(self, text: str) -> bool:
+        if text.strip().lower() != "no":
+            raise ValueError("only no is allowed: this server does not have the feature")
+        return False
+
+    def format(self, value: bool) -> str:
+        return "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """A whole number from ``least`` to ``most``; ``unit`` is for the reader."""
+
+    least: int = 0
+    most: int = 1_000_000_000
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"number{' of ' + self.unit if self.unit else ''}, {self.least} to {self.most}"
+
+    def parse(self, text: str) -> int:
+        if not re.fullmatch(r"\s*\d{1,19}\s*", text) or not self.least <= int(text) <= self.most:
+            raise ValueError(f"allowed is a {self.name}")
+        return int(text)
+
+    def format(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A time; may be written with s, m, h, d or w behind the number."""
+
+    least: int = 0
+    most: int = 10 * 365 * 86400
+
+    @property
+    def name(self) -> str:
+        return f"seconds, {self.least} to {self.most} (or with m, h, d, w)"
+
+    def parse(self, text: str) -> int:
+        match = _TIME.fullmatch(text.strip())
+        value = int(match[1]) * _TIME_UNITS[match[2].lower()] if match and len(match[1]) < 16 else -1
+        if not self.least <= value <= self.most:
+            raise ValueError(f"allowed are {self.name}")
+        return value
+
+    def format(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A size; may be written with K, M, G or T behind the number (powers of 1,024)."""
+
+    least: int = 0
+    most: int = _MAX_NUMBER
+
+    @property
+    def name(self) -> str:
+        return f"bytes, at least {self.least} (or with K, M, G, T)"
+
+    def parse(self, text: str) -> int:
+        match = _SIZE.fullmatch(text.strip())
+        value = int(match[1]) * _SIZE_UNITS[match[2].upper()] if match and len(match[1]) < 20 else -1
+        if not self.least <= value <= self.most:
+            raise ValueError(f"allowed are {self.name}")
+        return value
+
+    def format(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line of text, at most ``most`` characters."""
+
+    most: int = 1000
+    name: str = "text on one line"
+
+    def parse(self, text: str) -> str:
+        if len(text) > self.most or any(ord(char) < 32 or ord(char) == 127 for char in text):
+            raise ValueError(f"allowed is {self.name}, at most {self.most} characters")
+        return text
+
+    def format(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return " or ".join(self.words)
+
+    def parse(self, text: str) -> str:
+        word = text.strip().lower()
+        if word not in self.words:
+            raise ValueError(f"allowed are {', '.join(self.words)}")
+        return word
+
+    def format(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A regular expression; the value is the compiled one."""
+
+    name: str = "regular expression"
+
+    def parse(self, text: str) -> re.Pattern[str]:
+        try:
+            return re.compile(text)
+        except re.error as error:
+            raise ValueError(f"allowed is a regular expression; this one does not compile: {error}") from None
+
+    def format(self, value: re.Pattern[str]) -> str:
+        return value.pattern
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port to listen on; ``address`` None means the addresses of Dispatch/Config/ListenAddresses."""
+
+    address: Address | None
+    port: int
+
+    def __str__(self) -> str:
+        if self.address is None:
+            return str(self.port)
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports separated by blanks, each ``[address:]port``; 0 or nothing: the service is off."""
+
+    name: str = "ports separated by blanks, each [address:]port; 0: off"
+
+    def parse(self, text: str) -> tuple[Port, ...]:
+        ports = [self._parse_one(word) for word in text.split()]
+        if ports == [Port(None, 0)]:
+            return ()
+        if any(not port.port for port in ports):
+            raise ValueError("a port is a number from 1 to 65535; 0 alone switches the service off")
+        if len(set(ports)) < len(ports):
+            raise ValueError("the same port stands there twice")
+        return tuple(ports)
+
+    def format(self, value: tuple[Port, ...]) -> str:
+        return " ".join(map(str, value)) or "0"
+
+    def _parse_one(self, word: str) -> Port:
+        host, _colon, number = word.rpartition(":")
+        if not re.fullmatch(r"\d{1,5}", number) or int(number) > 65535:
+            raise ValueError(f"{word!r} is no port: allowed are {self.name}")
+        if not host:
+            if word.startswith(":"):
+                raise ValueError(f"{word!r} has no address before the colon")
+            return Port(None, int(number))
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError(f"{word!r}: an IPv6 address stands in brackets, [::1]:25")
+        try:
+            return Port(ip_address(host.strip("[]")), int(number))
+        except ValueError:
+            raise ValueError(f"{word!r}: {host} is no IP address") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """IP addresses of this machine, separated by blanks; nothing: all."""
+
+    name: str = "IP addresses separated by blanks; empty: all"
+
+    def parse(self, text: str) -> tuple[Address, ...]:
+        try:
+            return tuple(dict.fromkeys(ip_address(word.strip("[]")) for word in text.split()))
+        except ValueError:
+            raise ValueError(f"allowed are {self.name}") from None
+
+    def format(self, value: tuple[Address, ...]) -> str:
+        return " ".join(map(str, value))
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Networks separated by blanks: CIDR or single addresses, IPv4 and IPv6."""
+
+    name: str = "networks separated by blanks: 192.0.2.0/24, 2001:db8::/32 or single addresses"
+
+    def parse(self, text: str) -> tuple[Network, ...]:
+        networks = []
+        for word in text.replace(",", " ").split():
+            try:
+                networks.append(ip_network(word.strip("[]"), strict=False))
+            except ValueError:
+                raise ValueError(f"{word!r} is no network: allowed are {self.name}") from None
+        return tuple(dict.fromkeys(networks))
+
+    def format(self, value: tuple[Network, ...]) -> str:
+        return " ".join(str(n.network_address) if n.prefixlen == n.max_prefixlen else str(n) for n in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain name, stored in lower case as A-label; empty where ``may_be_empty``."""
+
+    may_be_empty: bool = False
+    name: str = "domain name"
+
+    def parse(self, text: str) -> str:
+        word = text.strip()
+        if not word and self.may_be_empty:
+            return ""
+        return parse_domain(word)
+
+    def format(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """Domain names separated by blanks."""
+
+    name: str = "domain names separated by blanks"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parse_domain(word) for word in text.replace(",", " ").split()))
+
+    def format(self, value: tuple[str, ...]) -> str:
+        return " ".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class DomainsOrNetworks:
+    """Networks, addresses, and domains (of reverse names), separated by blanks."""
+
+    name: str = "networks, addresses or domain names separated by blanks"
+
+    def parse(self, text: str) -> tuple[Network | str, ...]:
+        found: list[Network | str] = []
+        for word in text.replace(",", " ").split():
+            try:
+                found.append(ip_network(word.strip("[]"), strict=False))
+            except ValueError:
+                found.append(parse_domain(word.lstrip(".")))
+        return tuple(dict.fromkeys(found))
+
+    def format(self, value: tuple[Network | str, ...]) -> str:
+        return " ".join(one if isinstance(one, str) else Networks().format((one,)) for one in value)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """An absolute path, or nothing (None)."""
+
+    name: str = "absolute path"
+
+    def parse(self, text: str) -> Path | None:
+        word = text.strip()
+        if not word:
+            return None
+        if not word.startswith("/") or "\0" in word or "\n" in word:
+            raise ValueError("allowed is an absolute path, such as /var/spool/post.office")
+        return Path(word)
+
+    def format(self, value: Path | None) -> str:
+        return str(value) if value is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePaths:
+    """Absolute paths, one after the other, separated by ``;``."""
+
+    name: str = "absolute paths separated by ;"
+
+    def parse(self, text: str) -> tuple[Path, ...]:
+        paths = [FilePath().parse(word) for word in text.split(";")]
+        return tuple(dict.fromkeys(path for path in paths if path is not None))
+
+    def format(self, value: tuple[Path, ...]) -> str:
+        return ";".join(map(str, value))
+
+
+def parse_domain(text: str) -> str:
+    """A domain name in lower case as A-label (IDNA 2008). Raises ValueError with a sentence."""
+    word = text.strip().rstrip(".")
+    if not word.isascii():
+        import idna
+
+        try:
+            word = idna.encode(word, uts46=True).decode("ascii")
+        except idna.IDNAError as error:
+            raise ValueError(f"{text!r} is no domain name: {error}") from None
+    if len(word) > 253 or not word or not all(_LABEL.fullmatch(label) for label in word.split(".")):
+        raise ValueError(f"{text!r} is no domain name: labels of letters, digits and hyphens between dots are allowed")
+    return word.lower()
+
+
+YES_NO = YesNo()
+ONLY_NO = OnlyNo()
+PORTS = Ports()
+ADDRESSES = Addresses()
+NETWORKS = Networks()
+DOMAIN = Domain()
+DOMAINS = Domains()
+DOMAINS_OR_NETWORKS = DomainsOrNetworks()
+REGEX = Regex()
+TEXT = Text()
+PATH = FilePath()
+PATHS = FilePaths()

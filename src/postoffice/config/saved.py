@@ -1,0 +1,214 @@
+"""Saved settings: the values an administrator gave, in ``<spool>/config/office.db``, with their history.
+
+Owns the database file's opening (the directory shares it), the tables of settings and the generation number that
+rises with every change. `SavedSettings.current` is cheap: the table is read again only when another connection has
+committed (``PRAGMA data_version``). Every commit is synced. A value that cannot be read any more (an older or newer
+version wrote it) is logged and its default holds: a server must start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from postoffice.base.errors import InputError, TemporaryError
+from postoffice.config.keys import Applies, Key
+from postoffice.config.registry import Registry, Snapshot
+
+_log = logging.getLogger(__name__)
+
+_BUSY_MILLISECONDS = 10_000
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS schema_versions(owner TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings(path TEXT PRIMARY KEY COLLATE NOCASE, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS setting_changes(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, seconds REAL NOT NULL, who TEXT NOT NULL, origin TEXT NOT NULL,
+    path TEXT NOT NULL, before TEXT, after TEXT);
+CREATE TABLE IF NOT EXISTS settings_generation(one INTEGER PRIMARY KEY CHECK(one = 1), number INTEGER NOT NULL);
+INSERT OR IGNORE INTO settings_generation VALUES(1, 1);
+INSERT OR IGNORE INTO schema_versions VALUES('config', 1);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One entry of the history. ``before`` and ``after`` are texts, None where the default held."""
+
+    id: int
+    seconds: float
+    who: str
+    origin: str
+    path: str
+    before: str | None
+    after: str | None
+
+
+def open_database(path: Path) -> apsw.Connection:
+    """Open (or create) an office database: WAL, every commit synced. Raises TemporaryError when it cannot be.
+
+    One connection per thread and per role; a reader that must see changes has its own."""
+    created = not path.exists()
+    try:
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("PRAGMA synchronous=FULL").fetchall()
+        connection.execute("PRAGMA foreign_keys=ON").fetchall()
+        level = connection.execute("PRAGMA synchronous").fetchone()
+    except apsw.Error as error:
+        raise TemporaryError(f"The database {path} cannot be opened: {error}.") from error
+    # Read back, because a pragma that did nothing says so by no error.
+    if mode != ("wal",) or level != (2,):
+        raise TemporaryError(f"The database {path} does not take the modes it needs ({mode}, {level}).")
+    if created:
+        os.chmod(path, 0o600)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when the block or the commit fails."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class SavedSettings:
+    """The settings of one spool. For one thread; several processes may use the same file."""
+
+    def __init__(self, path: Path, registry: Registry) -> None:
+        self.registry = registry
+        self._reader = open_database(path)
+        self._writer = open_database(path)
+        with transaction(self._writer):
+            self._writer.execute(_SCHEMA).fetchall()
+        self._seen = -1
+        self._snapshot = Snapshot(registry, {})
+        self._complained: set[tuple[str, str]] = set()
+
+    def current(self) -> Snapshot:
+        """The values now, with every change committed by any process."""
+        version = self._reader.pragma("data_version")
+        if version != self._seen:
+            generation = self._read_generation()
+            if generation != self._snapshot.generation:
+                self._snapshot = self._read(generation)
+            self._seen = version
+        return self._snapshot
+
+    def set(self, path: str, text: str, *, who: str, origin: str = "") -> list[Changed]:
+        """Save one value. See `apply`."""
+        return self.apply({path: text}, who=who, origin=origin)
+
+    def delete(self, path: str, *, who: str, origin: str = "") -> list[Changed]:
+        """Back to the default. See `apply`."""
+        return self.apply({path: None}, who=who, origin=origin)
+
+    def apply(self, changes: Mapping[str, str | None], *, who: str, origin: str = "",
+              planned: bool = False) -> list[Changed]:
+        """Save several values in one transaction (None: back to the default); returns what really changed.
+
+        Raises InputError naming the key for an unknown key, a value it does not admit, or a key whose data has to move
+        with it (unless ``planned``: the operation that moves it calls). Nothing is changed then."""
+        checked = [(self.registry.get(path), text) for path, text in changes.items()]
+        for key, text in checked:
+            check_value(key, text, planned=planned)
+        now = time.time()
+        done: list[Changed] = []
+        with transaction(self._writer):
+            for key, text in checked:
+                found = self._writer.execute("SELECT value FROM settings WHERE path=?", (key.path,)).fetchone()
+                before = found[0] if found else None
+                if before == text:
+                    continue
+                if text is None:
+                    self._writer.execute("DELETE FROM settings WHERE path=?", (key.path,))
+                else:
+                    self._writer.execute("INSERT OR REPLACE INTO settings VALUES(?,?)", (key.path, text))
+                self._writer.execute(
+                    "INSERT INTO setting_changes(seconds, who, origin, path, before, after) VALUES(?,?,?,?,?,?)",
+                    (now, who, origin, key.path, before, text))
+                done.append(Changed(self._writer.last_insert_rowid(), now, who, origin, key.path, before, text))
+            if done:
+                self._writer.execute("UPDATE settings_generation SET number = number + 1")
+        return done
+
+    def list_history(self, limit: int = 100, path: str = "") -> list[Changed]:
+        """The latest changes, newest first; with ``path`` only those of keys that begin with it. Secrets read ****."""
+        rows = self._reader.execute(
+            "SELECT id, seconds, who, origin, path, before, after FROM setting_changes"
+            " WHERE substr(path, 1, ?) = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?", (len(path), path, limit)).fetchall()
+        return [Changed(*row[:5], self._mask(row[4], row[5]), self._mask(row[4], row[6])) for row in rows]
+
+    def undo(self, change_id: int, *, who: str, origin: str = "") -> list[Changed]:
+        """Give one key the value it had before a change. Raises InputError when there is no such change, or when the
+        key has been changed again since."""
+        row = self._reader.execute("SELECT path, before, after FROM setting_changes WHERE id=?", (change_id,)).fetchone()
+        if row is None:
+            raise InputError(str(change_id), "there is no such change.", "List them with: postoffice config history")
+        path, before, after = row
+        key = self.registry.get(path)
+        if self.current().texts.get(key) != after:
+            raise InputError(path, "it has been changed again since.", "Undo the newer change first, or set it by dbedit -s")
+        return self.apply({path: before}, who=who, origin=origin or f"undo of {change_id}")
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def _read_generation(self) -> int:
+        found = self._reader.execute("SELECT number FROM settings_generation").fetchone()
+        return int(found[0])
+
+    def _read(self, generation: int) -> Snapshot:
+        texts: dict[Key[Any], str] = {}
+        for path, text in self._reader.execute("SELECT path, value FROM settings").fetchall():
+            key = self.registry.find(path)
+            try:
+                if key is None:
+                    raise ValueError("this version has no such key")
+                key.parse(text)
+            except ValueError as error:
+                if (path, text) not in self._complained:
+                    self._complained.add((path, text))
+                    _log.warning("the saved value of %s is not used, its default holds: %s", path, error)
+                continue
+            texts[key] = text
+        return Snapshot(self.registry, texts, generation)
+
+    def _mask(self, path: str, text: str | None) -> str | None:
+        key = self.registry.find(path)
+        return "****" if text and key is not None and key.secret else text
+
+
+def check_value(key: Key[Any], text: str | None, *, planned: bool = False) -> None:
+    """Whether a key may be given a text (None: its default). Raises InputError naming key, value and what is allowed."""
+    if key.applies is Applies.PLAN and not planned:
+        raise InputError(key.path, "data has to move with this setting, so it cannot simply be set.",
+                         f"Use: {key.operation}" if key.operation else "")
+    if text is None:
+        return
+    try:
+        key.parse(text)
+    except ValueError as error:
+        shown = "****" if key.secret else f"[{text}]"
+        raise InputError(key.path, f"the value {shown} is not possible: {error}.") from None

@@ -1,0 +1,16 @@
+"""LDAP-Server: the port of a service that is not served yet; it is stored."""
+
+from __future__ import annotations
+
+from postoffice.config.keys import Key
+from postoffice.config.kinds import PORTS
+
+SOCKET = Key(
+    path="LDAP-Server/Config/Socket",
+    kind=PORTS,
+    default="389",
+    doc="The LDAP port. Stored until the service exists.",
+    ja="LDAPのポート番号(サービスが加わるまで保存のみ)。",
+)
+
+KEYS = (SOCKET,)
