@@ -127,7 +127,7 @@ def test_positions_lag_one_flush_so_that_no_row_is_passed_over(rig: Rig) -> None
 
 def test_rows_lost_by_an_unclean_stop_come_back_from_records(rig: Rig, tmp_path: Path) -> None:
     other = Rig(tmp_path / "other")
-    message_id = other.ids.next(NOW)
+    message_id = other.ids.next(NOW + 1)
     summary = Summary(message_id, "192.0.2.7", "h", "", "a@b.test", ["c@d.test"], "s", "", 5, "delivered")
     record = other.journal.pack_record(summary, [Event(ACCEPTED, NOW, ("192.0.2.7", "h", "", "SMTP", "a@b.test", 1, 5, ""), message_id)])
     rig.add()

@@ -12,9 +12,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.I)
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.I)
+_SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(?:i?B)?", re.I)
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_TIME = re.compile(r"(\d+)\s*([smhdw]?)", re.I)
+_TIME = re.compile(r"([0-9]+)\s*([smhdw]?)", re.I)
 _TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MAX_NUMBER = (1 << 63) - 1
 
@@ -63,7 +63,7 @@ class Int:
         return f"number{' of ' + self.unit if self.unit else ''}, {self.least} to {self.most}"
 
     def parse(self, text: str) -> int:
-        if not re.fullmatch(r"\s*\d{1,19}\s*", text) or not self.least <= int(text) <= self.most:
+        if not re.fullmatch(r"\s*[0-9]{1,19}\s*", text) or not self.least <= int(text) <= self.most:
             raise ValueError(f"allowed is a {self.name}")
         return int(text)
 
@@ -201,7 +201,7 @@ class Ports:
 
     def _parse_one(self, word: str) -> Port:
         host, _colon, number = word.rpartition(":")
-        if not re.fullmatch(r"\d{1,5}", number) or int(number) > 65535:
+        if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65535:
             raise ValueError(f"{word!r} is no port: allowed are {self.name}")
         if not host:
             if word.startswith(":"):

@@ -159,9 +159,9 @@ class SavedSettings:
             " WHERE substr(path, 1, ?) = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?", (len(path), path, limit)).fetchall()
         return [Changed(*row[:5], self._mask(row[4], row[5]), self._mask(row[4], row[6])) for row in rows]
 
-    def undo(self, change_id: int, *, who: str, origin: str = "") -> list[Changed]:
-        """Give one key the value it had before a change. Raises InputError when there is no such change, or when the
-        key has been changed again since."""
+    def get_undo(self, change_id: int) -> tuple[str, str | None]:
+        """The path of a change's key and the text it had before (None: the default). Raises InputError when there is no
+        such change, or when the key has been changed again since."""
         row = self._reader.execute("SELECT path, before, after FROM setting_changes WHERE id=?", (change_id,)).fetchone()
         if row is None:
             raise InputError(str(change_id), "there is no such change.", "List them with: postoffice config history")
@@ -169,7 +169,7 @@ class SavedSettings:
         key = self.registry.get(path)
         if self.current().texts.get(key) != after:
             raise InputError(path, "it has been changed again since.", "Undo the newer change first, or set it by dbedit -s")
-        return self.apply({path: before}, who=who, origin=origin or f"undo of {change_id}")
+        return path, before
 
     def close(self) -> None:
         self._reader.close()

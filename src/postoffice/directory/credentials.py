@@ -35,8 +35,10 @@ MAX_PASSWORD = 1024                     # characters
 MIN_ITERATIONS = 4096                   # RFC 7677 §4, for verifiers brought along
 MAX_ITERATIONS = 10_000_000             # a client must compute them, too
 
-# What no password has: verified against it, an unknown account takes as long as a known one.
-DUMMY_HASH = _HASHER.hash(secrets.token_hex(16))
+# Random octets in the form of a hash, which no known password has: verified against it, an unknown account takes as
+# long as a known one.
+DUMMY_HASH = ("$argon2id$v=19$m=19456,t=2,p=1$UkqNOQeO/gXQt2hFG75cNA"
+              "$h7S+9KQZvQmPMS7tgdm/N3blElvmsbIflcrKnfbHci4")
 
 
 def check_password(password: str, rule: re.Pattern[str] | str) -> str:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from postoffice.base.errors import InputError, PostOfficeError
-from postoffice.config.saved import open_database
+from postoffice.config.saved import open_database, transaction
 from postoffice.directory.logins import get_login_key, is_login
 from postoffice.directory.model import (
     Account,
@@ -203,14 +204,14 @@ class SqliteDirectory:
 
     def add(self, new: NewAccount) -> Account:
         """Make an account. Raises InputError naming the account that has an address or login already."""
-        with self._transaction():
+        with self._change_all():
             account_id = self._insert(new)
         return self._get(account_id)
 
     def add_many(self, news: Iterable[NewAccount], progress: Callable[[int], None] = lambda _done: None) -> int:
         """Make all of them in one transaction, or none; the number made. ``progress`` hears how many are done."""
         done = 0
-        with self._transaction():
+        with self._change_all():
             for done, new in enumerate(news, 1):
                 self._insert(new)
                 if done % 500 == 0:
@@ -223,13 +224,13 @@ class SqliteDirectory:
 
         Raises InputError for what another account has, PostOfficeError when the account was changed or removed since
         ``account`` was read."""
-        with self._transaction():
+        with self._change_all():
             self._change(account)
         return self._get(account.id)
 
     def remove(self, account_id: AccountId) -> None:
         """Remove an account at once; its mailbox is marked to be purged. Reserved accounts stay."""
-        with self._transaction():
+        with self._change_all():
             account = self._get(account_id)
             role = self._get_role(account_id)
             if role is not None:
@@ -241,7 +242,7 @@ class SqliteDirectory:
 
     def set_credentials(self, account_id: AccountId, credentials: Credentials | None) -> None:
         """Give an account a new password; None takes it away, so that nobody can sign in."""
-        with self._transaction():
+        with self._change_all():
             self._get(account_id)
             self._execute(
                 "UPDATE accounts SET argon2=?, scram_salt=?, scram_iterations=?, scram_stored=?, scram_server=?,"
@@ -250,7 +251,7 @@ class SqliteDirectory:
 
     def ensure_reserved(self) -> None:
         """Make the reserved accounts that are missing."""
-        with self._transaction():
+        with self._change_all():
             have = self._load_roles()
             for reserved in RESERVED:
                 if reserved.role not in have:
@@ -276,7 +277,7 @@ class SqliteDirectory:
 
     def set_designated(self, accounts: Sequence[AccountId]) -> None:
         """Replace the designated postmasters."""
-        with self._transaction():
+        with self._change_all():
             self._execute("DELETE FROM designated")
             for position, account_id in enumerate(dict.fromkeys(accounts)):
                 if self._get_role(account_id) is not None:
@@ -291,14 +292,15 @@ class SqliteDirectory:
 
     def forget_removed(self, account_id: AccountId) -> None:
         """The mailbox of a removed account has been purged."""
-        with self._transaction():
+        with self._change_all():
             self._execute("DELETE FROM removed_accounts WHERE id=?", (account_id,))
 
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _create_tables(self) -> None:
-        with self._connection:
-            self._execute("CREATE TABLE IF NOT EXISTS schema_versions(owner TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        with transaction(self._connection):
+            self._execute("CREATE TABLE IF NOT EXISTS schema_versions(owner TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+                          " WITHOUT ROWID")
             row = self._fetch("SELECT version FROM schema_versions WHERE owner='directory'")
             if row is None:
                 self._execute(_SCHEMA)
@@ -311,12 +313,12 @@ class SqliteDirectory:
         """Forget what may have changed: asked of the database each time, never of a notice."""
         snapshot = self._current()
         # 2 µs; PRAGMA data_version, made for this, is prepared anew each time and takes 4.
-        (generation,) = self._execute("SELECT generation FROM directory_state").fetchall()[0]
+        generation: int = self._fetch("SELECT generation FROM directory_state")[0]
         if snapshot is self._snapshot and generation == self._generation:
             return
         if snapshot is not self._snapshot:
-            self._territory = build_territory(
-                snapshot[HOST_NAME], snapshot[LOCAL_MAIL_DOMAINS], allow_detail=snapshot[ALLOW_DETAIL])
+            domains = snapshot[LOCAL_MAIL_DOMAINS]
+            self._territory = build_territory(snapshot[HOST_NAME], domains, allow_detail=snapshot[ALLOW_DETAIL])
         self._forget()
         self._snapshot, self._generation = snapshot, generation
 
@@ -470,8 +472,15 @@ class SqliteDirectory:
                           " FROM accounts WHERE id=?", (account_id,))
         return "a removed account" if row is None else f"{row[0]} <{row[1]}>"
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self)
+    @contextmanager
+    def _change_all(self) -> Iterator[None]:
+        """One change: all of it or nothing, the generation raised with it and the caches emptied."""
+        try:
+            with transaction(self._connection):
+                yield
+                self._execute("UPDATE directory_state SET generation=generation+1")
+        finally:
+            self._forget()
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """The first row or None. The statement is finished on return, so no snapshot stays open."""
@@ -481,29 +490,6 @@ class SqliteDirectory:
     def _fetch_all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         rows: list[Any] = self._execute(statement, values).fetchall()
         return rows
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE .. COMMIT of one change, the generation raised with it and the caches emptied."""
-
-    def __init__(self, directory: SqliteDirectory) -> None:
-        self._directory = directory
-
-    def __enter__(self) -> None:
-        self._directory._execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None,
-    ) -> None:
-        directory = self._directory
-        try:
-            if kind is None:
-                directory._execute("UPDATE directory_state SET generation=generation+1")
-                directory._execute("COMMIT")
-        finally:
-            if not directory._connection.get_autocommit():
-                directory._execute("ROLLBACK")
-            directory._forget()
 
 
 def _join(deliveries: Iterable[Delivery]) -> str:

@@ -231,7 +231,7 @@ class Supervisor:
     def _plan_children(self) -> list[Child]:
         workers = self._options.workers
         if workers is None:
-            workers = get_workers(self._settings.current()[dispatch_keys.WORKERS])
+            workers = self._settings.current()[dispatch_keys.WORKERS]
         if workers == 0:
             return [Child("Serve", Role.ALL, 0)]
         serving = [Child(f"Serve {number}", Role.SERVE, number - 1) for number in range(1, workers + 1)]
@@ -502,13 +502,6 @@ class Supervisor:
 
     def _event(self, row: EventType, *values: object) -> None:
         self._journal.record(Event(row, self._clock.now(), values))
-
-
-def get_workers(setting: int | None) -> int:
-    """How many Serve processes: what is set, else one less than there are cores, between 1 and 4."""
-    if setting:
-        return setting
-    return max(1, min(4, len(os.sched_getaffinity(0)) - 1))
 
 
 def _parse(key: Key[Any], text: str) -> object:

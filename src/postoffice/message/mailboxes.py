@@ -81,7 +81,7 @@ def _parse_carefully(text: str, position: int, limit: int, found: list[Mailbox])
         elif is_angle:
             if piece == ">":
                 is_angle = False
-            elif piece == "," and "".join(entry.angle).lstrip().startswith("@") is False:
+            elif piece == "," and entry.angle[:1] != ["@"]:
                 # A lost ">": the next mailbox begins here.
                 is_angle = False
                 _finish(entry, found)

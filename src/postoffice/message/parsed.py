@@ -1,7 +1,9 @@
-"""What is known of a message's content: computed once at arrival by `message.structured.parse_message`, stored beside it.
+"""What is known of a message's content: computed once at arrival by `message.structured.parse_message`, stored
+beside it.
 
 Everything a reader later asks for (IMAP ENVELOPE and BODYSTRUCTURE, POP3 TOP, search by subject, the trace) comes
-from here; nothing parses MIME again. ``PARSER_VERSION`` stands in every stored row; rows of an older parser are made anew.
+from here; nothing parses MIME again. ``PARSER_VERSION`` stands in every stored row; rows of an older parser are
+made anew. No text here holds a control character or a lone surrogate.
 """
 
 from __future__ import annotations
@@ -9,6 +11,11 @@ from __future__ import annotations
 import msgspec
 
 PARSER_VERSION = 1
+
+# A group of addresses (RFC 5322 §3.4) is bracketed by two mailboxes with these words in ``domain``, which no domain can
+# be: the first has the group's name in ``local``, the second nothing.
+GROUP_START = ":"
+GROUP_END = ";"
 
 
 class Mailbox(msgspec.Struct, frozen=True, array_like=True):
@@ -20,7 +27,11 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Part(msgspec.Struct, array_like=True):
-    """One MIME entity. Offsets count from the first byte of the message as received (the trace prefix not included)."""
+    """One MIME entity. Offsets count from the first byte of the message as received (without the trace prefix).
+
+    A multipart whose boundary is missing or too long, or that lies too deep, is opaque: its ``parts`` are empty. So
+    are those of a message/rfc822 that is encoded; its ``envelope`` is None.
+    """
 
     type: str                       # lower case, "text"
     subtype: str                    # lower case, "plain"
@@ -36,9 +47,9 @@ class Part(msgspec.Struct, array_like=True):
     header_start: int
     body_start: int
     body_end: int
-    lines: int                      # number of lines of the body
-    parts: list["Part"]             # of a multipart, or the one message of message/rfc822
-    envelope: "ParsedEnvelope | None" = None   # of the message inside message/rfc822
+    lines: int                      # line ends in the body
+    parts: list[Part]               # of a multipart, or the one message of message/rfc822
+    envelope: ParsedEnvelope | None = None   # of the message inside message/rfc822
 
 
 class ParsedEnvelope(msgspec.Struct, array_like=True):
@@ -57,7 +68,8 @@ class ParsedEnvelope(msgspec.Struct, array_like=True):
 
 
 class ParsedMessage(msgspec.Struct, array_like=True):
-    """All of it. ``size`` is the bytes of the message as received; ``header_end`` the offset of the first body byte."""
+    """All of it. ``size`` is the bytes of the message as received; ``header_end`` the offset of its first body byte
+    (``size`` where no blank line ends the header)."""
 
     version: int
     size: int
@@ -68,7 +80,7 @@ class ParsedMessage(msgspec.Struct, array_like=True):
     references: list[str]
     preview: str                    # first 200 characters of the first text part, decoded, blanks folded
     received_count: int
-    defects: list[str]              # short names: "mime-depth", "header-too-long", ...
+    defects: list[str]              # short names, sorted; `message.structured.DEFECTS` explains them
 
 
 _encode = msgspec.msgpack.Encoder().encode

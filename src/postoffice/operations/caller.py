@@ -23,6 +23,11 @@ def get_user_name(uid: int) -> str:
         return str(uid)
 
 
+def get_caller_name() -> str:
+    """Who called the command, for the history: the user behind sudo where there is one."""
+    return os.environ.get("SUDO_USER") or get_user_name(os.getuid())
+
+
 def find_owner(path: Path) -> tuple[int, int]:
     """User and group id of a file or directory. Raises OSError."""
     status = path.stat()

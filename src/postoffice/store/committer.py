@@ -358,7 +358,11 @@ class Committer:
         """A process died while it repaired the index; the lock is ours, so its work is too."""
         self._repair()
         self._folders.clear()
-        self._call_loop(self._prepare)
+        if self._stop_repair.is_set():
+            self._lock.unlock(COMMIT_BYTE)
+            self._call_loop(self._start)
+        else:
+            self._call_loop(self._prepare)
 
     def _repair(self) -> None:
         """The index met an I/O error: copy it before anybody commits or checkpoints again. The commit lock stays

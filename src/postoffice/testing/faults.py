@@ -149,8 +149,11 @@ class _NoRecordSync(Disk):
 
 
 class _NoDirectorySync(Disk):
+    """New segments and large files may be missing, though what is in them was synced."""
+
     def sync_directory(self, path: Path) -> None:
-        pass
+        if path.name not in ("segments", "large"):
+            super().sync_directory(path)
 
 
 class _NoSegmentHeaderSync(Disk):

@@ -1,0 +1,106 @@
+"""Saved settings: seen at once by every process, all or none, with a history that can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from postoffice.base.errors import InputError
+from postoffice.catalog import build_registry
+from postoffice.config.files import compare, export_settings, read_settings
+from postoffice.config.saved import SavedSettings, open_database
+from postoffice.settings import dispatch, smtp_accept
+
+REGISTRY = build_registry()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "office.db"
+
+
+@pytest.fixture
+def saved(path: Path) -> Iterator[SavedSettings]:
+    saved = SavedSettings(path, REGISTRY)
+    yield saved
+    saved.close()
+
+
+def test_another_process_sees_a_change_at_once(saved: SavedSettings, path: Path) -> None:
+    other = SavedSettings(path, REGISTRY)
+    before = other.current()
+    saved.set("smtp-accept/config/allowvrfy", "yes", who="me")
+    assert other.current()[smtp_accept.ALLOW_VRFY] is True
+    assert before[smtp_accept.ALLOW_VRFY] is False, "a snapshot never changes"
+    assert other.current().generation == saved.current().generation > before.generation
+    other.close()
+
+
+def test_one_bad_value_changes_nothing(saved: SavedSettings) -> None:
+    generation = saved.current().generation
+    with pytest.raises(InputError, match=r"SMTP-Accept/Config/MaxBadCommands.*\[many\].*number"):
+        saved.apply({"SMTP-Accept/Config/AllowVRFY": "yes", "SMTP-Accept/Config/MaxBadCommands": "many"}, who="me")
+    with pytest.raises(InputError, match="no such key"):
+        saved.apply({"SMTP-Accept/Config/AllowVRFY": "yes", "SMTP-Accept/Config/AllowVFRY": "yes"}, who="me")
+    assert saved.current().generation == generation and not saved.list_history()
+
+
+def test_a_key_whose_data_must_move_is_refused_by_name_of_the_operation(saved: SavedSettings) -> None:
+    for change in ("/elsewhere", None):
+        with pytest.raises(InputError, match="postoffice storage move"):
+            saved.apply({"Dispatch/Config/MailboxDir": change}, who="me")
+    saved.apply({"Dispatch/Config/MailboxDir": "/elsewhere"}, who="me", planned=True)
+    assert saved.current()[dispatch.MAILBOX_DIR] == Path("/elsewhere")
+
+
+def test_history_tells_who_and_undo_wants_the_latest(saved: SavedSettings) -> None:
+    first = saved.set("SMTP-Accept/Config/MaxRecipients", "5", who="sato", origin="dbedit")[0]
+    second = saved.set("SMTP-Accept/Config/MaxRecipients", "6", who="kato")[0]
+    assert saved.set("SMTP-Accept/Config/MaxRecipients", "6", who="kato") == []
+    assert [(one.who, one.before, one.after) for one in saved.list_history()] == [("kato", "5", "6"), ("sato", None, "5")]
+    with pytest.raises(InputError, match="changed again"):
+        saved.get_undo(first.id)
+    assert saved.get_undo(second.id) == ("SMTP-Accept/Config/MaxRecipients", "5")
+
+
+def test_a_value_of_another_version_is_passed_over_and_logged(saved: SavedSettings, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = open_database(path)
+    connection.execute("INSERT INTO settings VALUES('SMTP-Accept/Config/MaxRecipients','garbled'),('New/Config/Key','1')")
+    connection.execute("UPDATE settings_generation SET number=number+1")
+    connection.close()
+    assert saved.current()[smtp_accept.MAX_RECIPIENTS] == 1000
+    assert "MaxRecipients" in caplog.text and "New/Config/Key" in caplog.text
+
+
+def test_the_database_is_synced_and_private(saved: SavedSettings, path: Path) -> None:
+    connection = open_database(path)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert path.stat().st_mode & 0o077 == 0
+    assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= (3, 51, 3), "older ones can lose a WAL"
+    connection.close()
+
+
+def test_an_export_comes_back_the_same_byte_for_byte(saved: SavedSettings) -> None:
+    saved.apply({"Account-Manager/Range/Accounts/Password": r'^\S.{2,}"\S$', "SMTP-Accept/Config/Socket": "25 [::1]:26"}, who="me")
+    text = export_settings(REGISTRY, saved.current())
+    wanted = read_settings(REGISTRY, text)
+    assert compare(saved.current(), wanted) == []
+    saved.apply(dict.fromkeys(["Account-Manager/Range/Accounts/Password", "SMTP-Accept/Config/Socket"]), who="me")
+    assert len(compare(saved.current(), wanted)) == 2
+    saved.apply({key.path: value for key, value in wanted.items()}, who="me")
+    assert export_settings(REGISTRY, saved.current()) == text
+    everything = export_settings(REGISTRY, saved.current(), everything=True)
+    assert len(read_settings(REGISTRY, everything)) == len([key for key in REGISTRY if not key.secret])
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("[SMTP-Accept.Config]\nSocket = 2525.5\n", "SMTP-Accept/Config/Socket"),
+    ("[SMTP-Accept.Config]\nSokket = '1'\n", "no such key"),
+    ("not toml", "TOML"),
+])
+def test_a_bad_file_is_refused_by_name(text: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_settings(REGISTRY, text)
