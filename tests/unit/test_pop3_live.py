@@ -24,18 +24,10 @@ from postoffice.pop3.services import Rules, Services
 from postoffice.store.memory import MemoryStore
 from postoffice.store.model import Arrival, Placement
 from postoffice.testing.certificates import write_certificate
+from postoffice.testing.fakes import MemoryTrace
 from postoffice.testing.signin import FakeSignIn
 from postoffice.tls.acceptor import Acceptor, ConnectionCounts, ConnectionLimits
 from postoffice.tls.contexts import Contexts, TlsChoice
-
-
-class SilentTrace:
-    def record(self, event: object) -> None: ...
-
-    def record_message(self, summary: object, events: object) -> None: ...
-
-    def pack_record(self, summary: object, events: object) -> bytes:
-        return b""
 
 
 class Server:
@@ -48,7 +40,7 @@ class Server:
         self.signin = FakeSignIn({"alice": "secret", "bob": "hidden"})
         contexts = Contexts(lambda: TlsChoice((Path("server.pem"),)), spool)
         self.maildrops = Maildrops(spool)
-        services = Services(self.store, self.signin, self.maildrops, SilentTrace(), SystemClock(),      # type: ignore[arg-type]
+        services = Services(self.store, self.signin, self.maildrops, MemoryTrace(), SystemClock(),      # type: ignore[arg-type]
                             lambda: Rules("mail.example.test"), lambda: contexts.get_server_context("pop3"))
         self.counts = ConnectionCounts(lambda: ConnectionLimits(total=50))
         listener = Pop3Listener(services)

@@ -19,28 +19,9 @@ from postoffice.pop3.services import Rules, Services
 from postoffice.pop3.session import _HANDLERS, Pop3Session
 from postoffice.store.memory import MemoryStore
 from postoffice.store.model import Arrival, Failure, Placement
+from postoffice.testing.fakes import MemoryTrace
 from postoffice.testing.signin import FakeSignIn
 from postoffice.testing.streams import TLS, MemoryWire
-from postoffice.trace.events import Event
-
-
-class ListTrace:
-    """A trace that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def record(self, event: Event) -> None:
-        self.events.append(event)
-
-    def record_message(self, summary: object, events: list[Event]) -> None:
-        self.events.extend(events)
-
-    def pack_record(self, summary: object, events: list[Event]) -> bytes:
-        return b""
-
-    def names(self) -> list[str]:
-        return [event.type.name for event in self.events]
 
 
 @dataclass
@@ -50,7 +31,7 @@ class Office:
     services: Services
     store: MemoryStore
     signin: FakeSignIn
-    trace: ListTrace
+    trace: MemoryTrace
 
     def open(self, wire: MemoryWire | None = None) -> MemoryWire:
         wire = wire or MemoryWire()
@@ -60,7 +41,7 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
-    store, signin, trace = MemoryStore(), FakeSignIn({"alice": "secret pass", "bob": "hidden"}), ListTrace()
+    store, signin, trace = MemoryStore(), FakeSignIn({"alice": "secret pass", "bob": "hidden"}), MemoryTrace()
     rules = Rules("mail.example.test")
     services = Services(store, signin, Maildrops(tmp_path), trace, SystemClock(), lambda: rules)    # type: ignore[arg-type]
     return Office(services, store, signin, trace)
@@ -125,7 +106,7 @@ def test_a_whole_session(office: Office) -> None:
         again = office.open()
         again.take()
         assert b"1 messages" in await sign_in(again)
-        assert office.trace.names().count("Deleted") == 1
+        assert [e.type.name for e in office.trace.events].count("Deleted") == 1
         assert [e.values[2:5] for e in office.trace.events if e.type.name == "Closed"] == [(1, 1, len(DOTS))]
 
     asyncio.run(run())
@@ -469,7 +450,7 @@ def test_too_many_bad_commands(office: Office) -> None:
         wire.take()
         reply = await ask(wire, b"WHAT\r\n" * 40)
         assert reply.count(b"-ERR") == 26 and wire.closed
-        assert "ProtocolError" in office.trace.names()
+        assert "ProtocolError" in [e.type.name for e in office.trace.events]
 
     asyncio.run(run())
 

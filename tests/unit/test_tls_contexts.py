@@ -131,17 +131,3 @@ def test_a_changed_choice_needs_no_reload(tmp_path: Path) -> None:
     assert contexts.get_server_context() is None
     choice[0] = replace(choice[0], certificates=(Path("a.pem"),))
     assert contexts.get_server_context() is not None
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a19_a_ticket_of_one_service_means_nothing_to_another(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    write_certificate(tmp_path / "a.pem", ["localhost"])
-    contexts, _ = build(tmp_path, "a.pem")
-    smtp, pop3 = contexts.get_server_context("smtp"), contexts.get_server_context("pop3")
-    assert smtp is not None and pop3 is not None
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-    session = shake_hands(smtp, version=version, client=client)[0].session
-    assert session is not None
-    assert shake_hands(smtp, version=version, client=client, session=session)[0].session_reused, "the ticket is good"
-    assert not shake_hands(pop3, version=version, client=client, session=session)[0].session_reused

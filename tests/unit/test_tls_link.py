@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import errno
 import gc
-import resource
 import socket
 import ssl
 import tracemalloc
@@ -23,6 +20,7 @@ from postoffice.base.streams import TlsInfo, Wire
 from postoffice.testing.certificates import write_certificate
 from postoffice.tls.acceptor import Acceptor, ConnectionCounts, ConnectionLimits, Refusal, get_client_key
 from postoffice.tls.contexts import Contexts, TlsChoice
+from postoffice.tls.link import Link
 
 
 class Echo:
@@ -215,6 +213,131 @@ def test_implicit_tls(run: Run, contexts: Contexts) -> None:
             await service.lost.wait()
 
     run(main)
+
+
+def test_the_end_under_tls_is_said(contexts: Contexts) -> None:
+    """Without close_notify a client could not tell the end from a cut (RFC 8446 §6.1)."""
+    async def main() -> None:
+        async with Service(contexts, implicit=True) as service:
+            def talk() -> bytes:
+                with socket.create_connection(("127.0.0.1", service.port), timeout=10) as plain, \
+                        trusting(contexts).wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as sock:
+                    sock.sendall(b"BYE\r\n")
+                    got = b""
+                    while data := sock.recv(100):
+                        got += data
+                    return got
+            assert await asyncio.to_thread(talk) == b"hello\r\nbye\r\n"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_last_words_survive_unread_input(run: Run, contexts: Contexts, secure: bool) -> None:
+    """A close with unread input would be a reset, which takes what is under way to the client with it."""
+    async def main() -> None:
+        async with Service(contexts, implicit=secure) as service:
+            def talk() -> bytes:
+                with contextlib.ExitStack() as stack:
+                    sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+                    if secure:
+                        sock = stack.enter_context(trusting(contexts).wrap_socket(sock, server_hostname="localhost"))
+                    sock.sendall(b"BYE\r\n")
+                    with contextlib.suppress(ssl.SSLEOFError):
+                        for _ in range(100):
+                            sock.sendall(b"more\r\n" * 5_000)
+                    got = b""
+                    while data := sock.recv(100):
+                        got += data
+                    return got
+            assert await asyncio.to_thread(talk) == b"hello\r\nbye\r\n"
+
+    run(main)
+
+
+class FakeTransport:
+    """Notes what the link does; the test plays the network."""
+
+    def __init__(self) -> None:
+        self.reading = True
+        self.sent = b""
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return {"peername": ("::ffff:192.0.2.9", 4000), "sockname": ("::ffff:192.0.2.1", 110)}[name]
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+
+def test_a_paused_session_gets_nothing(contexts: Contexts) -> None:
+    """Even when the transport delivers on (uvloop, after connection_made); afterwards in order, the end last."""
+    async def main() -> None:
+        service = Service(contexts)
+        link = Link(service.make_session, SystemClock(), admit=lambda link: None, gone=lambda link: None)
+        transport = FakeTransport()
+        link.connection_made(transport)         # type: ignore[arg-type]
+        (session,) = service.sessions
+        assert str(link.peer.address) == "192.0.2.9"
+        link.pause_reading()
+        transport.reading = True
+        link.data_received(b"one\r\n")
+        assert not transport.reading and session.log == ["opened"]
+        link.resume_reading()
+        link.data_received(b"two\r\n")
+        assert session.log == ["opened"], "not before what was held"
+        await asyncio.sleep(0)
+        assert session.log == ["opened", "one", "two"]
+        link.pause_reading()
+        link.data_received(b"three\r\n")
+        assert link.eof_received() and session.log[-1] == "two"
+        session.peer_closed = lambda: session.log.append("end")         # type: ignore[method-assign]
+        link.resume_reading()
+        await asyncio.sleep(0)
+        link.pause_reading()
+        link.resume_reading()
+        await asyncio.sleep(0)
+        assert session.log == ["opened", "one", "two", "three", "end"]
+        service.socket.close()
+
+    asyncio.run(main())
+
+
+def test_what_was_held_in_clear_is_dropped_when_tls_begins(contexts: Contexts) -> None:
+    async def main() -> None:
+        service = Service(contexts)
+        link = Link(service.make_session, SystemClock(), admit=lambda link: None, gone=lambda link: None)
+        transport = FakeTransport()
+        link.connection_made(transport)         # type: ignore[arg-type]
+        link.pause_reading()
+        link.data_received(b"injected\r\n")
+        context = contexts.get_server_context()
+        assert context is not None
+        link.start_tls(context)
+        assert transport.reading
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trusting(contexts).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        transport.sent = b""
+        for _ in range(5):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+            link.data_received(outgoing.read())
+            incoming.write(transport.sent)
+            transport.sent = b""
+        client.write(b"one\r\n")
+        link.data_received(outgoing.read())
+        await asyncio.sleep(0)
+        assert service.sessions[0].log == ["opened", "secured localhost", "one"]
+        service.socket.close()
+
+    asyncio.run(main())
 
 
 def test_upgrade(run: Run, contexts: Contexts) -> None:
@@ -503,46 +626,3 @@ def test_no_certificate_no_implicit_tls(run: Run, tmp_path: Path) -> None:
             await end(writer)
 
     run(main)
-
-
-def test_file_descriptors_exhausted(run: Run, contexts: Contexts) -> None:
-    """A23: no spin, and when descriptors are there again the server serves."""
-    async def main() -> None:
-        async with Service(contexts) as service:
-            first_reader, first = await connect(service)
-            assert await first_reader.readline() == b"hello\r\n"
-            waiting = [socket.socket() for _ in range(3)]
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            highest = max(sock.fileno() for sock in waiting)
-            taken: list[socket.socket] = []
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
-            try:
-                with pytest.raises(OSError) as full:
-                    while True:
-                        taken.append(socket.socket())
-                assert full.value.errno == errno.EMFILE
-                for sock in waiting:
-                    sock.setblocking(False)
-                    with contextlib.suppress(BlockingIOError):
-                        sock.connect(("127.0.0.1", service.port))
-                used = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-                await asyncio.sleep(0.5)
-                assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - used < 0.3
-                first.write(b"still\r\n")
-                assert await first_reader.readline() == b"said still\r\n"
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                for sock in (*taken, *waiting):
-                    sock.close()
-            reader, writer = await connect(service)
-            assert await reader.readline() == b"hello\r\n"
-            await end(writer)
-            await end(first)
-
-    loop_noise = "socket.accept() out of system resource"
-    run(main)
-    assert loop_noise
-
-
-def test_expiry_of_certificates_is_in_the_future() -> None:
-    assert datetime.datetime.now(datetime.UTC).year >= 2024

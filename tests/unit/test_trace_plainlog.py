@@ -10,8 +10,14 @@ import pytest
 from postoffice.base.ids import format_id
 from postoffice.trace.event_types import ACCEPTED, LOGIN_FAILED
 from postoffice.trace.events import Event
-from postoffice.trace.plainlog import (PlainLog, format_line, get_log_path, list_logs, parse_line,
-                                       remove_old_logs)
+from postoffice.trace.plainlog import (
+    PlainLog,
+    format_line,
+    get_log_path,
+    list_logs,
+    parse_line,
+    remove_old_logs,
+)
 
 NOON = 1_795_000_000.0
 

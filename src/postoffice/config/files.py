@@ -1,7 +1,10 @@
-"""Settings as a TOML file: export, difference, apply. An export read back and exported again is the same, byte for byte.
+"""Settings as a TOML file: export, difference, apply. An export read back and exported again is the same, byte for
+byte.
 
 Keys stand below their module, ``[SMTP-Accept.Config]`` then ``Socket = "25"``; values are the texts that `dbedit`
-takes. Only saved values are exported unless all are asked for; secrets never are."""
+takes. Only saved values are exported unless all are asked for; secrets never are, and what data has to move with
+(a directory of this machine) stands there as a comment, so that the file can be applied elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,54 @@ from collections.abc import Mapping
 from typing import Any
 
 from postoffice.base.errors import InputError
-from postoffice.config.keys import Key
+from postoffice.config.keys import Applies, Key
 from postoffice.config.registry import Registry, Snapshot
 
 HEAD = "# Post.Office settings. Apply with: postoffice config apply FILE\n"
+
+
+def list_values(registry: Registry, snapshot: Snapshot, *, everything: bool = False) -> dict[str, str]:
+    """Texts by path, in the order of paths: the saved values (with ``everything`` all), without secrets."""
+    return {key.path: snapshot.get_text(key) for key in registry.list_below("")
+            if not key.secret and (everything or key in snapshot.texts)}
 
 
 def export_settings(registry: Registry, snapshot: Snapshot, *, everything: bool = False) -> str:
     """The saved settings (with ``everything`` also those that have their default) as TOML."""
     lines = [HEAD]
     section = ""
-    for key in registry.list_below(""):
-        if key.secret or (key not in snapshot.texts and not everything):
-            continue
-        module, *middle, name = key.path.split("/")
+    for path, text in list_values(registry, snapshot, everything=everything).items():
+        module, *middle, name = path.split("/")
         this = ".".join(_quote_key(part) for part in (module, *middle))
         if this != section:
             lines.append(f"\n[{this}]\n")
             section = this
-        lines.append(f"{_quote_key(name)} = {_quote(snapshot.get_text(key))}\n")
+        key = registry.get(path)
+        line = f"{_quote_key(name)} = {_quote(text)}"
+        lines.append(f"# {line}  # {key.operation}\n" if key.applies is Applies.PLAN else f"{line}\n")
     return "".join(lines)
 
 
-def read_settings(registry: Registry, text: str) -> dict[Key[Any], str]:
-    """The values of a TOML file by key. Raises InputError naming the key (or the line) that is wrong."""
+def read_settings(registry: Registry, text: str | bytes) -> dict[Key[Any], str]:
+    """The values of a TOML file by key, in their canonical spelling.
+
+    Raises InputError naming the key (or the line) that is wrong, or the key that stands there twice."""
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError("file", "it is not UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError("file", f"it is not TOML: {error}.") from None
-    return {registry.get(path): value for path, value in _flatten(data, "")}
+    found: dict[Key[Any], str] = {}
+    for path, value in _flatten(data, ""):
+        key = registry.get(path)
+        if key in found:
+            raise InputError(key.path, "it stands in the file twice.")
+        try:
+            found[key] = key.tidy(value)
+        except ValueError as error:
+            raise InputError(key.path, f"the value [{value}] is not possible: {error}.") from None
+    return found
 
 
 def compare(snapshot: Snapshot, wanted: Mapping[Key[Any], str]) -> list[tuple[Key[Any], str, str]]:

@@ -1,6 +1,7 @@
 """A setting as a value: `Key`. Pure: no I/O, no clock.
 
-One row declares everything about a setting; `registry` collects rows, `saved` keeps values, `files` and `manual` render them.
+One row declares everything about a setting; `registry` collects rows, `saved` keeps values, `files` and `manual`
+render them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
-K = TypeVar("K")
+K = TypeVar("K", covariant=True)
 
 
 class Kind(Protocol[K]):
@@ -70,6 +71,8 @@ class Key(Generic[T]):
 
     def parse(self, text: str) -> T:
         """The typed value of a text. Raises ValueError with a sentence that says what is allowed."""
+        if not _is_unicode(text):
+            raise ValueError("the text is not valid UTF-8")
         value = self.kind.parse(text)
         if self.check is not None:
             self.check(value)
@@ -77,3 +80,14 @@ class Key(Generic[T]):
 
     def format(self, value: T) -> str:
         return self.kind.format(value)
+
+    def tidy(self, text: str) -> str:
+        """The text as it is kept: the canonical spelling of its value ("50M" of a size in bytes is "52428800").
+
+        Raises ValueError as `parse` does."""
+        return self.format(self.parse(text))
+
+
+def _is_unicode(text: str) -> bool:
+    """A command line that is not UTF-8 arrives with lone surrogates, which no database and no file takes."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -4,6 +4,7 @@ what is allowed. Pure: names of hosts and files are not looked up here."""
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -159,8 +160,10 @@ class Regex:
 
     def parse(self, text: str) -> re.Pattern[str]:
         try:
-            return re.compile(text)
-        except re.error as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")         # Python's thoughts about its future are not the caller's
+                return re.compile(text)
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"allowed is a regular expression; this one does not compile: {error}") from None
 
     def format(self, value: re.Pattern[str]) -> str:
@@ -233,15 +236,19 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Networks separated by blanks: CIDR or single addresses, IPv4 and IPv6."""
+    """Networks separated by blanks: CIDR or single addresses, IPv4 and IPv6.
 
+    ``zero_is_wildcard``: as in the original's relay list a bare 192.0.2.0 means 192.0.2.0/24, and 10.0.0.0 means
+    10.0.0.0/8."""
+
+    zero_is_wildcard: bool = False
     name: str = "networks separated by blanks: 192.0.2.0/24, 2001:db8::/32 or single addresses"
 
     def parse(self, text: str) -> tuple[Network, ...]:
         networks = []
         for word in text.replace(",", " ").split():
             try:
-                networks.append(ip_network(word.strip("[]"), strict=False))
+                networks.append(_parse_network(_spell_out_zeros(word) if self.zero_is_wildcard else word))
             except ValueError:
                 raise ValueError(f"{word!r} is no network: allowed are {self.name}") from None
         return tuple(dict.fromkeys(networks))
@@ -252,13 +259,17 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain name, stored in lower case as A-label; empty where ``may_be_empty``."""
+    """A domain name, stored in lower case as A-label; empty where ``may_be_empty``. The original's registry wrote its
+    default domain with a dot before it: ``may_begin_with_dot`` passes over that."""
 
     may_be_empty: bool = False
+    may_begin_with_dot: bool = False
     name: str = "domain name"
 
     def parse(self, text: str) -> str:
         word = text.strip()
+        if self.may_begin_with_dot:
+            word = word.removeprefix(".")
         if not word and self.may_be_empty:
             return ""
         return parse_domain(word)
@@ -290,7 +301,7 @@ class DomainsOrNetworks:
         found: list[Network | str] = []
         for word in text.replace(",", " ").split():
             try:
-                found.append(ip_network(word.strip("[]"), strict=False))
+                found.append(_parse_network(word))
             except ValueError:
                 found.append(parse_domain(word.lstrip(".")))
         return tuple(dict.fromkeys(found))
@@ -309,7 +320,7 @@ class FilePath:
         word = text.strip()
         if not word:
             return None
-        if not word.startswith("/") or "\0" in word or "\n" in word:
+        if not word.startswith("/") or any(ord(char) < 32 or ord(char) == 127 for char in word):
             raise ValueError("allowed is an absolute path, such as /var/spool/post.office")
         return Path(word)
 
@@ -343,7 +354,31 @@ def parse_domain(text: str) -> str:
             raise ValueError(f"{text!r} is no domain name: {error}") from None
     if len(word) > 253 or not word or not all(_LABEL.fullmatch(label) for label in word.split(".")):
         raise ValueError(f"{text!r} is no domain name: labels of letters, digits and hyphens between dots are allowed")
+    if word.rpartition(".")[2].isdigit():           # RFC 1123 §2.1: what ends in a number is an IP address
+        raise ValueError(f"{text!r} is no domain name: the last label is a number, as in an IP address")
     return word.lower()
+
+
+def _parse_network(word: str) -> Network:
+    """Raises ValueError. Clients that come as IPv4-mapped IPv6 are IPv4 to us, so such networks are, too."""
+    if "%" in word:
+        raise ValueError("a network has no interface")
+    network = ip_network(word.strip("[]"), strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is not None and network.prefixlen >= 96:
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+def _spell_out_zeros(word: str) -> str:
+    """A bare IPv4 address that ends in zeros with the length they stand for; 0.0.0.0 would open everything and must be
+    written 0.0.0.0/0."""
+    if not re.fullmatch(r"\d+(\.\d+){3}", word, re.ASCII) or not word.endswith(".0") or word == "0.0.0.0":
+        return word
+    octets = word.split(".")
+    while octets[-1] == "0":
+        octets.pop()
+    return f"{word}/{8 * len(octets)}"
 
 
 YES_NO = YesNo()

@@ -40,13 +40,15 @@ class Registry:
         if key is None:
             near = difflib.get_close_matches(path.strip().lower(), self._keys, 3, 0.6)
             hint = " or ".join(self._keys[one].path for one in near)
-            raise InputError(path, "there is no such key.", f"Did you mean {hint}?" if hint else "List all keys with: dbedit -l")
+            raise InputError(path, "there is no such key.",
+                             f"Did you mean {hint}?" if hint else "List all keys with: dbedit -l")
         return key
 
     def list_below(self, prefix: str) -> list[Key[Any]]:
         """The keys whose path begins with a prefix, in the order of their paths."""
         low = prefix.strip().lower()
-        return sorted((key for path, key in self._keys.items() if path.startswith(low)), key=lambda key: key.path.lower())
+        found = (key for path, key in self._keys.items() if path.startswith(low))
+        return sorted(found, key=lambda key: key.path.lower())
 
 
 class Snapshot:

@@ -19,7 +19,8 @@ from typing import Any
 
 import apsw
 
-from postoffice.base.errors import InputError, TemporaryError
+from postoffice.base.durable import sync_directory
+from postoffice.base.errors import InputError, PostOfficeError, TemporaryError
 from postoffice.config.keys import Applies, Key
 from postoffice.config.registry import Registry, Snapshot
 
@@ -56,26 +57,23 @@ def open_database(path: Path) -> apsw.Connection:
     """Open (or create) an office database: WAL, every commit synced. Raises TemporaryError when it cannot be.
 
     One connection per thread and per role; a reader that must see changes has its own."""
-    created = not path.exists()
     try:
+        created = not path.exists()
+        if created:             # before SQLite does, and private from its first moment: it will hold password hashes
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(_BUSY_MILLISECONDS)
-        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        mode = connection.execute("PRAGMA journal_mode=WAL").get
         connection.execute("PRAGMA synchronous=FULL").fetchall()
         connection.execute("PRAGMA foreign_keys=ON").fetchall()
-        level = connection.execute("PRAGMA synchronous").fetchone()
-    except apsw.Error as error:
+        level = connection.execute("PRAGMA synchronous").get
+        if created:
+            sync_directory(path.parent)
+    except (apsw.Error, OSError) as error:
         raise TemporaryError(f"The database {path} cannot be opened: {error}.") from error
     # Read back, because a pragma that did nothing says so by no error.
-    if mode != ("wal",) or level != (2,):
+    if mode != "wal" or level != 2:
         raise TemporaryError(f"The database {path} does not take the modes it needs ({mode}, {level}).")
-    if created:
-        os.chmod(path, 0o600)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
     return connection
 
 
@@ -92,6 +90,11 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
+def fetch_all(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    """All rows of a statement: nothing stays open behind it."""
+    return connection.execute(sql, bindings).fetchall()
+
+
 class SavedSettings:
     """The settings of one spool. For one thread; several processes may use the same file."""
 
@@ -101,13 +104,17 @@ class SavedSettings:
         self._writer = open_database(path)
         with transaction(self._writer):
             self._writer.execute(_SCHEMA).fetchall()
+        version = fetch_all(self._reader, "SELECT version FROM schema_versions WHERE owner='config'")[0][0]
+        if version > _SCHEMA_VERSION:
+            raise PostOfficeError(f"{path} belongs to a newer version of Post.Office.", "Use that version.")
+        self._get_version = self._reader.cursor().execute
         self._seen = -1
         self._snapshot = Snapshot(registry, {})
         self._complained: set[tuple[str, str]] = set()
 
     def current(self) -> Snapshot:
         """The values now, with every change committed by any process."""
-        version = self._reader.pragma("data_version")
+        version = self._get_version("PRAGMA data_version").get
         if version != self._seen:
             generation = self._read_generation()
             if generation != self._snapshot.generation:
@@ -129,46 +136,54 @@ class SavedSettings:
 
         Raises InputError naming the key for an unknown key, a value it does not admit, or a key whose data has to move
         with it (unless ``planned``: the operation that moves it calls). Nothing is changed then."""
-        checked = [(self.registry.get(path), text) for path, text in changes.items()]
-        for key, text in checked:
-            check_value(key, text, planned=planned)
+        checked = {self.registry.get(path): text for path, text in changes.items()}
+        tidied = {key: check_value(key, text, planned=planned) for key, text in checked.items()}
+        try:
+            with transaction(self._writer):
+                return self._save(tidied, who.encode(errors="replace").decode(), origin)
+        except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError) as error:
+            raise TemporaryError(f"The settings could not be saved: {error}.") from error
+
+    def _save(self, texts: Mapping[Key[Any], str | None], who: str, origin: str) -> list[Changed]:
+        """Inside a transaction: write what differs, and its history."""
         now = time.time()
         done: list[Changed] = []
-        with transaction(self._writer):
-            for key, text in checked:
-                found = self._writer.execute("SELECT value FROM settings WHERE path=?", (key.path,)).fetchone()
-                before = found[0] if found else None
-                if before == text:
-                    continue
-                if text is None:
-                    self._writer.execute("DELETE FROM settings WHERE path=?", (key.path,))
-                else:
-                    self._writer.execute("INSERT OR REPLACE INTO settings VALUES(?,?)", (key.path, text))
-                self._writer.execute(
-                    "INSERT INTO setting_changes(seconds, who, origin, path, before, after) VALUES(?,?,?,?,?,?)",
-                    (now, who, origin, key.path, before, text))
-                done.append(Changed(self._writer.last_insert_rowid(), now, who, origin, key.path, before, text))
-            if done:
-                self._writer.execute("UPDATE settings_generation SET number = number + 1")
+        for key, text in texts.items():
+            found = fetch_all(self._writer, "SELECT value FROM settings WHERE path=?", (key.path,))
+            before = found[0][0] if found else None
+            if before == text:
+                continue
+            if text is None:
+                self._writer.execute("DELETE FROM settings WHERE path=?", (key.path,))
+            else:
+                self._writer.execute("INSERT OR REPLACE INTO settings VALUES(?,?)", (key.path, text))
+            self._writer.execute(
+                "INSERT INTO setting_changes(seconds, who, origin, path, before, after) VALUES(?,?,?,?,?,?)",
+                (now, who, origin, key.path, before, text))
+            done.append(Changed(self._writer.last_insert_rowid(), now, who, origin, key.path, before, text))
+        if done:
+            self._writer.execute("UPDATE settings_generation SET number = number + 1")
         return done
 
     def list_history(self, limit: int = 100, path: str = "") -> list[Changed]:
         """The latest changes, newest first; with ``path`` only those of keys that begin with it. Secrets read ****."""
-        rows = self._reader.execute(
-            "SELECT id, seconds, who, origin, path, before, after FROM setting_changes"
-            " WHERE substr(path, 1, ?) = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?", (len(path), path, limit)).fetchall()
-        return [Changed(*row[:5], self._mask(row[4], row[5]), self._mask(row[4], row[6])) for row in rows]
+        rows = fetch_all(
+            self._reader, "SELECT id, seconds, who, origin, path, before, after FROM setting_changes"
+            " WHERE substr(path, 1, ?) = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?", (len(path), path, limit))
+        return [Changed(number, seconds, who, origin, path, self._mask(path, before), self._mask(path, after))
+                for number, seconds, who, origin, path, before, after in rows]
 
     def get_undo(self, change_id: int) -> tuple[str, str | None]:
         """The path of a change's key and the text it had before (None: the default). Raises InputError when there is no
         such change, or when the key has been changed again since."""
-        row = self._reader.execute("SELECT path, before, after FROM setting_changes WHERE id=?", (change_id,)).fetchone()
-        if row is None:
+        rows = fetch_all(self._reader, "SELECT path, before, after FROM setting_changes WHERE id=?", (change_id,))
+        if not rows:
             raise InputError(str(change_id), "there is no such change.", "List them with: postoffice config history")
-        path, before, after = row
+        path, before, after = rows[0]
         key = self.registry.get(path)
         if self.current().texts.get(key) != after:
-            raise InputError(path, "it has been changed again since.", "Undo the newer change first, or set it by dbedit -s")
+            raise InputError(path, "it has been changed again since.",
+                             "Undo the newer change first, or set it by dbedit -s")
         return path, before
 
     def close(self) -> None:
@@ -176,12 +191,11 @@ class SavedSettings:
         self._writer.close()
 
     def _read_generation(self) -> int:
-        found = self._reader.execute("SELECT number FROM settings_generation").fetchone()
-        return int(found[0])
+        return int(fetch_all(self._reader, "SELECT number FROM settings_generation")[0][0])
 
     def _read(self, generation: int) -> Snapshot:
         texts: dict[Key[Any], str] = {}
-        for path, text in self._reader.execute("SELECT path, value FROM settings").fetchall():
+        for path, text in fetch_all(self._reader, "SELECT path, value FROM settings"):
             key = self.registry.find(path)
             try:
                 if key is None:
@@ -200,15 +214,17 @@ class SavedSettings:
         return "****" if text and key is not None and key.secret else text
 
 
-def check_value(key: Key[Any], text: str | None, *, planned: bool = False) -> None:
-    """Whether a key may be given a text (None: its default). Raises InputError naming key, value and what is allowed."""
+def check_value(key: Key[Any], text: str | None, *, planned: bool = False) -> str | None:
+    """The canonical spelling of a text for a key (None: its default), if it may be given to it at all.
+
+    Raises InputError naming key, value and what is allowed."""
     if key.applies is Applies.PLAN and not planned:
         raise InputError(key.path, "data has to move with this setting, so it cannot simply be set.",
                          f"Use: {key.operation}" if key.operation else "")
     if text is None:
-        return
+        return None
     try:
-        key.parse(text)
+        return key.tidy(text)
     except ValueError as error:
         shown = "****" if key.secret else f"[{text}]"
         raise InputError(key.path, f"the value {shown} is not possible: {error}.") from None

@@ -18,7 +18,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from postoffice.base.errors import InputError
 from postoffice.directory.model import Credentials, ScramVerifier
-from postoffice.sasl.scram import make_scram_verifier
 from postoffice.settings.account_manager import PASSWORD, SCRAM_ITERATIONS, STORE_SCRAM
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def build_credentials(password: str, settings: Snapshot) -> Credentials:
     check_password(password, settings[PASSWORD])
     scram = None
     if settings[STORE_SCRAM]:
+        from postoffice.sasl.scram import make_scram_verifier
+
         salt, iterations = secrets.token_bytes(16), settings[SCRAM_ITERATIONS]
         scram = ScramVerifier(salt, iterations, *make_scram_verifier(password, salt, iterations))
     return Credentials(_HASHER.hash(_prepare(password)), scram)

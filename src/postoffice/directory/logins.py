@@ -6,12 +6,14 @@ no ``@`` and an address always does, the two can never be mistaken for each othe
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from postoffice.base.errors import InputError
 
 # Post.Office's list. Any length from one is allowed.
 FORBIDDEN = frozenset('"()%@|~[]{}=')
+_USUAL = re.compile(r"[A-Za-z0-9._+-]+\Z")
 
 
 def check_login(login: str) -> str:
@@ -30,6 +32,8 @@ def check_login(login: str) -> str:
 
 def is_login(text: str) -> bool:
     """Whether ``text`` may be a login name."""
+    if _USUAL.match(text):
+        return True
     try:
         check_login(text)
     except InputError:

@@ -14,11 +14,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from postoffice.base.errors import InputError, PostOfficeError
+import apsw
+
+from postoffice.base.errors import InputError, PostOfficeError, TemporaryError
 from postoffice.config.saved import open_database, transaction
 from postoffice.directory.logins import get_login_key, is_login
 from postoffice.directory.model import (
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     from postoffice.config.registry import Snapshot
 
 SCHEMA_VERSION = 1
-_MAX_CACHED = 200_000               # details (user+anything) must not let a sender fill the memory
+_MAX_LOGINS = 50_000                # spellings of logins kept: there are 2^n of each
 
 _SCHEMA = """
 CREATE TABLE accounts(
@@ -69,8 +72,12 @@ CREATE TABLE removed_accounts(id INTEGER PRIMARY KEY, address TEXT NOT NULL, sec
 CREATE TABLE directory_state(one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL);
 INSERT INTO directory_state VALUES(1, 1);
 """
-_COLUMNS = ("id, role, name, login, postmaster, enabled, deliveries, mailbox_limit, access, generation,"
-            " password_generation, argon2 IS NOT NULL")
+# An account with its addresses in one row: position 0 is the main one, absent where it is computed.
+_SELECT = """
+SELECT id, role, name, login, postmaster, enabled, deliveries, mailbox_limit, access, generation, password_generation,
+  argon2 IS NOT NULL, (SELECT text FROM addresses WHERE account=id AND position=0),
+  (SELECT group_concat(text, x'0A' ORDER BY position) FROM addresses WHERE account=id AND position>0)
+FROM accounts """
 
 
 class Settings(Protocol):
@@ -128,14 +135,15 @@ class SqliteDirectory:
         if not territory.owns(domain):
             return Elsewhere(address.domain)
         account = self._find_owner(local, domain)
-        if account is None and territory.allow_detail and (base := split_detail(local)):
+        if account is not None:
+            found = self._find_receivers(account)
+            if isinstance(found, ToAccounts):
+                # Whole addresses alone are kept: of details and unknown names a sender can think up any number.
+                self._resolutions[key] = found
+            return found
+        if territory.allow_detail and (base := split_detail(local)):
             account = self._find_owner(base, domain)
-        if account is None:
-            return NoSuchUser()
-        found = self._find_receivers(account)
-        if isinstance(found, ToAccounts) and len(self._resolutions) < _MAX_CACHED:
-            self._resolutions[key] = found
-        return found
+        return NoSuchUser() if account is None else self._find_receivers(account)
 
     def find_login(self, name: str) -> Account | None:
         """See `Directory.find_login`. Any text may be given; what can be no login is unknown."""
@@ -150,9 +158,11 @@ class SqliteDirectory:
                 return None
             account = self._find_owner(local, domain)
         else:
+            if not is_login(name):
+                return None
             row = self._fetch("SELECT id FROM accounts WHERE login_key=?", (get_login_key(name),))
-            account = self._load(row[0]) if row and is_login(name) else None
-        if account is not None and len(self._logins) < _MAX_CACHED:
+            account = self._load(row[0]) if row else None
+        if account is not None and len(self._logins) < _MAX_LOGINS:
             self._logins[name] = account.id
         return account
 
@@ -183,11 +193,7 @@ class SqliteDirectory:
     def list_accounts(self) -> Iterator[Account]:
         """All accounts as they are now, reserved ones included, in the order they were made."""
         self._refresh()
-        addresses: dict[AccountId, list[str]] = {}
-        for account_id, text in self._fetch_all("SELECT account, text FROM addresses ORDER BY account, position"):
-            addresses.setdefault(account_id, []).append(text)
-        for row in self._fetch_all(f"SELECT {_COLUMNS} FROM accounts ORDER BY id"):
-            yield self._build(row, addresses.get(row[0], []))
+        return map(self._build, self._fetch_all(_SELECT + "ORDER BY id"))
 
     def get_generation(self) -> int:
         self._refresh()
@@ -260,6 +266,7 @@ class SqliteDirectory:
 
     def get_postmaster(self) -> Account:
         """The Postmaster account. Raises PostOfficeError before set-up has made it."""
+        self._refresh()
         account = self._find_role(POSTMASTER.role)
         if account is None:
             raise PostOfficeError("There is no Postmaster account.", "Run: postoffice setup")
@@ -267,6 +274,7 @@ class SqliteDirectory:
 
     def get_reserved_role(self, account_id: AccountId) -> str | None:
         """The role of a reserved account; None for the others."""
+        self._refresh()
         return self._get_role(account_id)
 
     def list_designated(self) -> list[Account]:
@@ -372,18 +380,16 @@ class SqliteDirectory:
     def _load(self, account_id: AccountId) -> Account | None:
         account = self._accounts.get(account_id)
         if account is None:
-            row = self._fetch(f"SELECT {_COLUMNS} FROM accounts WHERE id=?", (account_id,))
+            row = self._fetch(_SELECT + "WHERE id=?", (account_id,))
             if row is None:
                 return None
-            texts = self._fetch_all("SELECT text FROM addresses WHERE account=? ORDER BY position", (account_id,))
-            account = self._accounts[account_id] = self._build(row, [text for (text,) in texts])
+            account = self._accounts[account_id] = self._build(row)
         return account
 
-    def _build(self, row: Sequence[Any], addresses: Sequence[str]) -> Account:
+    def _build(self, row: Sequence[Any]) -> Account:
         (account_id, role, name, login, postmaster, enabled, deliveries, limit, access, generation,
-         password_generation, has_password) = row
-        main, *more = addresses if addresses and addresses[0] else ("", *addresses[1:])
-        if not main:
+         password_generation, has_password, main, more) = row
+        if main is None:
             main = f"{RESERVED_BY_ROLE[role].local}@{self._territory.host}"
         if role is not None and role != POSTMASTER.role:
             account_class = AccountClass.RESERVED
@@ -392,9 +398,9 @@ class SqliteDirectory:
         else:
             account_class = AccountClass.GENERAL
         return Account(
-            id=account_id, name=name, address=main, addresses=tuple(more), login=login, account_class=account_class,
-            postmaster=bool(postmaster), enabled=bool(enabled),
-            deliveries=frozenset(Delivery(word) for word in deliveries.split()), mailbox_limit=limit,
+            id=account_id, name=name, address=main, addresses=tuple(more.split("\n")) if more else (), login=login,
+            account_class=account_class, postmaster=bool(postmaster), enabled=bool(enabled),
+            deliveries=_split(deliveries), mailbox_limit=limit,
             access=tuple(access.split("\n")) if access else (), generation=generation,
             has_password=bool(has_password), password_generation=password_generation)
 
@@ -479,6 +485,8 @@ class SqliteDirectory:
             with transaction(self._connection):
                 yield
                 self._execute("UPDATE directory_state SET generation=generation+1")
+        except apsw.Error as error:
+            raise TemporaryError(f"The account database cannot be written: {error}.") from error
         finally:
             self._forget()
 
@@ -494,6 +502,11 @@ class SqliteDirectory:
 
 def _join(deliveries: Iterable[Delivery]) -> str:
     return " ".join(sorted(delivery.value for delivery in deliveries))
+
+
+@lru_cache(maxsize=64)
+def _split(deliveries: str) -> frozenset[Delivery]:
+    return frozenset(map(Delivery, deliveries.split()))
 
 
 def _spread_credentials(credentials: Credentials | None) -> tuple[Any, ...]:

@@ -45,10 +45,11 @@ class Channel:
 
         Raises BlockingIOError when nothing is there."""
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(
-                self._end, _MAX_PACKET, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _flags, _address = socket.recv_fds(self._end, _MAX_PACKET, _MAX_DESCRIPTORS)
         except ConnectionResetError:
             return None, []
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)       # Python 3.11 passes no flag for it to the kernel
         if not data:
             return None, []
         return json.loads(data), descriptors

@@ -97,6 +97,7 @@ class _Child:
                         listening = socket.socket(fileno=descriptor)
                         self._listening[entry["number"]] = entry["service"], listening
                         await process.serve(entry["service"], listening)
+                    self._say({"say": "serving"})
                 case "close":
                     self._close_listener(process, message["number"])
                 case "reload":

@@ -47,6 +47,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
     notice: Notice | None = None
+    serving: bool = False               # it has taken the listeners it was given at its start
     started_seconds: float = 0.0        # since 1970
     started_monotonic: float = 0.0
     start_again: float = 0.0            # monotonic; while HELD_BACK
@@ -85,7 +86,7 @@ class Child:
         finally:
             theirs.close()
         self.channel, self.notice = ours, notice
-        self.state = State.STARTING
+        self.state, self.serving = State.STARTING, False
         self.started_seconds, self.started_monotonic = now_seconds, monotonic
         self.obeyed, self.report, self.failure = (-1, -1), {}, ""
         self.closing.clear()
@@ -97,6 +98,7 @@ class Child:
         if self.notice is not None:
             self.notice.close()
         self.channel = self.notice = self.process = None
+        self.serving = False
         self.closing.clear()
         if stopping:
             self.state = State.ENDED

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from postoffice.base.clock import Clock
-from postoffice.base.errors import InputError
 from postoffice.config.registry import Snapshot
 from postoffice.dispatch.sockets import (
-    SERVICES,
     Endpoint,
     Listener,
     PortError,
@@ -24,7 +22,6 @@ from postoffice.dispatch.sockets import (
     open_listener,
     say_goodbye,
 )
-from postoffice.settings import dispatch as dispatch_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +145,3 @@ class Ports:
             if other.overlaps(endpoint) and plan.get(other) is not listener.service:
                 return listener
         return None
-
-
-def check_key(path: str) -> None:
-    """Raises InputError when ``path`` is not a key that opens ports."""
-    known = {service.key.path.lower() for service in SERVICES} | {dispatch_keys.LISTEN_ADDRESSES.path.lower()}
-    if path.lower() not in known:
-        raise InputError(path, "this key opens no ports yet.")
-

@@ -32,7 +32,7 @@ from postoffice.dispatch.channel import Message
 from postoffice.dispatch.children import Child, Role, State, describe_exit
 from postoffice.dispatch.control import NAME as CONTROL_NAME
 from postoffice.dispatch.control import Answer, Control
-from postoffice.dispatch.ports import Ports, check_key
+from postoffice.dispatch.ports import Ports
 from postoffice.dispatch.programlog import ProgramLog
 from postoffice.dispatch.report import build_status
 from postoffice.dispatch.sockets import Listener
@@ -143,7 +143,7 @@ class Supervisor:
 
     def _wait_ready(self) -> None:
         until = self._clock.monotonic() + START_SECONDS
-        while any(child.state is not State.RUNNING for child in self._children):
+        while not all(child.serving for child in self._children):
             self._turn()
             for child in self._children:
                 if child.state is State.HELD_BACK:
@@ -151,7 +151,7 @@ class Supervisor:
             if self._stopping:
                 raise PostOfficeError(f"The start was interrupted ({self._stopping}).")
             if self._clock.monotonic() >= until:
-                late = next(child for child in self._children if child.state is not State.RUNNING)
+                late = next(child for child in self._children if not child.serving)
                 raise PostOfficeError(f"{late.name} (pid {late.pid}) was not ready within {START_SECONDS:.0f} seconds.")
 
     def _turn(self) -> None:
@@ -303,10 +303,11 @@ class Supervisor:
         match message["say"]:
             case "ready":
                 child.state = State.RUNNING
-                if child.serves:
-                    self._send_listeners(child, list(self._ports.open.values()))
+                self._send_listeners(child, list(self._ports.open.values()) if child.serves else [])
                 child.obeyed = (message["settings"], message["directory"])
                 self._options.progress(f"{child.name} is ready (pid {child.pid}).")
+            case "serving":
+                child.serving = True
             case "failed":
                 child.failure = message["sentence"]
             case "obeyed":
@@ -341,7 +342,7 @@ class Supervisor:
             self._check_closed(listener.number)
 
     def _send_listeners(self, child: Child, listeners: list[Listener]) -> None:
-        for start in range(0, len(listeners), 32):
+        for start in range(0, max(1, len(listeners)), 32):
             part = listeners[start : start + 32]
             self._tell(child, {"do": "open", "listeners": [
                 {"number": one.number, "service": one.service.name} for one in part]}, part)
@@ -391,7 +392,6 @@ class Supervisor:
             answer({"error": f"The request is not understood: {error!r}."})
 
     def _check_ports(self, path: str, value: str) -> None:
-        check_key(path)
         registry = self._settings.registry
         key = registry.get(path)
         self._ports.check(self._settings.current(), key.path, _parse(key, value))
@@ -498,7 +498,7 @@ class Supervisor:
         return self._go_on_restart() or {"ok": True}
 
     def _all_running(self) -> bool:
-        return all(child.state is State.RUNNING for child in self._children)
+        return all(child.serving for child in self._children)
 
     def _event(self, row: EventType, *values: object) -> None:
         self._journal.record(Event(row, self._clock.now(), values))

@@ -25,10 +25,37 @@ _ISO = re.compile(rb"(\d{4})-(\d{2})-(\d{2})[T \t](\d{2}):(\d{2})(?::(\d{2}))?(?
 _ZONES = {b"EST": -300, b"EDT": -240, b"CST": -360, b"CDT": -300, b"MST": -420, b"MDT": -360, b"PST": -480,
           b"PDT": -420, b"JST": 540}
 _MAX_FIELD = 200
+# As RFC 5322 wants it; day and zone repeat from message to message, so both are kept.
+_COMMON = re.compile(rb"[ \t]*(?:[A-Za-z]{3},[ ])?(\d\d? [A-Za-z]{3} \d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})")
 
 
 def parse_date(value: bytes) -> int | None:
     """Seconds since 1970 of a Date field's value; None when it cannot be read. Unknown zones count as UTC."""
+    match = _COMMON.match(value)
+    if match is not None:
+        date, hour, minute, second, zone = match.groups()
+        start = _parse_day(date)
+        hours, minutes, seconds = int(hour), int(minute), int(second)
+        if start is None or hours > 23 or minutes > 59 or seconds > 60:
+            return None
+        return start + hours * 3_600 + minutes * 60 + seconds - _parse_offset(zone) * 60
+    return _parse_carefully(value)
+
+
+@lru_cache(maxsize=512)
+def _parse_day(date: bytes) -> int | None:
+    """Seconds since 1970 at which ``24 Nov 2026`` begins in UTC."""
+    day, month, year = date.split()
+    number = _MONTHS.get(month.lower().decode("ascii"))
+    return None if number is None else _count(int(year), number, int(day), 0, 0, 0, 0)
+
+
+@lru_cache(maxsize=128)
+def _parse_offset(zone: bytes) -> int:
+    return _parse_zone(zone, None)
+
+
+def _parse_carefully(value: bytes) -> int | None:
     if len(value) > _MAX_FIELD:
         value = value[:_MAX_FIELD]
     match = _DATE.search(value)

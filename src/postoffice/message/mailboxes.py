@@ -13,11 +13,11 @@ from postoffice.message.parsed import GROUP_END, GROUP_START, Mailbox
 
 MAX_MAILBOXES = 2_000
 
-# The two forms nearly all addresses have, each followed by a comma or the end. No two neighbouring parts of a pattern
-# match the same character, so a failure costs one look.
-_NAMED = re.compile(
-    r'[ \t]*(?:"([^"\\]*)"[ \t]*|([^"<>(),:;\\@\[\]]*))<([^\s"<>(),:;\\@\[\]]+)@([^\s"<>(),:;\\@\[\]]+)>[ \t]*(?:,|\Z)')
-_BARE = re.compile(r'[ \t]*([^\s"<>(),:;\\@\[\]]+)@([^\s"<>(),:;\\@\[\]]+)[ \t]*(?:,|\Z)')
+# The two forms nearly all addresses have, each followed by a comma or the end. No two neighbouring parts of the
+# pattern match the same character, so a failure costs one look.
+_ATOM = r'[^\s"<>(),:;\\@\[\]]+'
+_COMMON = re.compile(
+    rf'[ \t]*(?:(?:"([^"\\]*)"[ \t]*|([^"<>(),:;\\@\[\]]*))<({_ATOM})@({_ATOM})>|({_ATOM})@({_ATOM}))[ \t]*(?:,|\Z)')
 _PIECE = re.compile(r'[^\s"<>(),:;\[\]@]+|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\[[^\]]*\]?|\s+|.', re.S)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 
@@ -28,20 +28,23 @@ def parse_mailboxes(value: bytes, limit: int = MAX_MAILBOXES) -> list[Mailbox]:
     found: list[Mailbox] = []
     position = 0
     end = len(text)
-    while position < end and len(found) < limit:
-        match = _NAMED.match(text, position)
-        if match is not None:
-            quoted, phrase, local, domain = match.groups()
-            found.append(Mailbox(_decode_name(quoted if quoted is not None else phrase), local, domain))
+    match_common = _COMMON.match
+    while position < end:
+        match = match_common(text, position)
+        if match is None:
+            _parse_carefully(text, position, limit, found)
+            break
+        quoted, phrase, local, domain, bare, bare_domain = match.groups()
+        if bare is not None:
+            found.append(Mailbox("", bare, bare_domain))
         else:
-            match = _BARE.match(text, position)
-            if match is None:
-                _parse_carefully(text, position, limit, found)
-                break
-            found.append(Mailbox("", match[1], match[2]))
+            name = phrase.rstrip() if quoted is None else quoted
+            found.append(Mailbox(_decode_name(name) if "=?" in name else name, local, domain))
+        if len(found) >= limit:
+            break
         position = match.end()
     if not text.isprintable():
-        found = [Mailbox(box.name, clean_text(box.local), clean_text(box.domain)) for box in found]
+        found = [Mailbox(clean_text(box.name).strip(), clean_text(box.local), clean_text(box.domain)) for box in found]
     return found
 
 

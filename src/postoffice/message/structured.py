@@ -21,7 +21,6 @@ from postoffice.message.fields import (
     MAX_HEADER_BYTES,
     clean_text,
     decode_unstructured,
-    find_header_end,
 )
 from postoffice.message.mailboxes import MAX_MAILBOXES, parse_mailboxes
 from postoffice.message.parameters import parse_content_type, parse_disposition
@@ -62,10 +61,11 @@ _CONTENT_NAMES = frozenset((
     b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id", b"content-description",
     b"content-language", b"content-location", b"content-md5",
 ))
+_RARE_NAMES = _CONTENT_NAMES - {b"content-type", b"content-transfer-encoding"}
 _WANTED = _ENVELOPE_NAMES | _CONTENT_NAMES
 _MESSAGE_ID = re.compile(rb"<[^<>\s\x00-\x1f\x7f]{1,900}>")
 _TAG = re.compile(r"<!--.*?-->|<(script|style|title)\b.*?(?:</\1\b[^>]*>|\Z)|<[^>]*(?:>|\Z)", re.S | re.I)
-_ENTITY = {"&nbsp;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}
+_ENTITIES = {"&nbsp;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}
 _NO_FIELDS: dict[bytes, bytes] = {}
 
 
@@ -142,6 +142,7 @@ class _Walk:
         date_seconds = self.read_date(fields)
         envelope = self.build_envelope(fields)
         received = self.received
+        self.counted_to = body_start
         root = self.read_entity(fields, 0, body_start, 0, b"")
         return ParsedMessage(
             PARSER_VERSION, size, body_start, envelope, root, date_seconds, _find_references(fields),
@@ -177,8 +178,10 @@ class _Walk:
             elif name[-1:] in (b" ", b"\t"):
                 # RFC 5322 §4.5: blanks before the colon.
                 name = name.rstrip(b" \t")
-                if name in wanted and name not in fields:
-                    fields[name] = value
+                if name in wanted:
+                    fields.setdefault(name, value)
+                elif name == b"received":
+                    self.received += 1
         return fields
 
     def read_date(self, fields: dict[bytes, bytes]) -> int | None:
@@ -192,18 +195,22 @@ class _Walk:
 
     def build_envelope(self, fields: dict[bytes, bytes]) -> ParsedEnvelope:
         get = fields.get
-        from_ = self.read_mailboxes(get(b"from"))
-        sender = self.read_mailboxes(get(b"sender"))
-        reply_to = self.read_mailboxes(get(b"reply-to"))
+        read = self.read_mailboxes
+        from_ = read(value) if (value := get(b"from")) else []
         return ParsedEnvelope(
-            _read_text(get(b"date")), _read_text(get(b"subject")), from_, sender or from_, reply_to or from_,
-            self.read_mailboxes(get(b"to")), self.read_mailboxes(get(b"cc")), self.read_mailboxes(get(b"bcc")),
-            _read_text(get(b"in-reply-to")), _read_text(get(b"message-id")),
+            _read_text(value) if (value := get(b"date")) else "",
+            _read_text(value) if (value := get(b"subject")) else "",
+            from_,
+            (read(value) if (value := get(b"sender")) else []) or from_,
+            (read(value) if (value := get(b"reply-to")) else []) or from_,
+            read(value) if (value := get(b"to")) else [],
+            read(value) if (value := get(b"cc")) else [],
+            read(value) if (value := get(b"bcc")) else [],
+            _read_text(value) if (value := get(b"in-reply-to")) else "",
+            _read_text(value) if (value := get(b"message-id")) else "",
         )
 
-    def read_mailboxes(self, value: bytes | None) -> list[Mailbox]:
-        if value is None:
-            return []
+    def read_mailboxes(self, value: bytes) -> list[Mailbox]:
         found = parse_mailboxes(value)
         if len(found) >= MAX_MAILBOXES:
             self.defects.add("addresses")
@@ -215,8 +222,33 @@ class _Walk:
         self, fields: dict[bytes, bytes], header_start: int, body_start: int, depth: int, default: bytes,
     ) -> Part:
         """One entity whose header is read; leaves in ``self.delimiter`` what ended it."""
+        part, boundary = self.build_part(fields, header_start, body_start, default)
+        lines = self.count_lines(body_start)
+        kind = part.type
+        if kind == "multipart" and self.can_open(boundary, depth):
+            self.read_parts(part, boundary, depth)
+        elif kind == "message" and part.subtype in ("rfc822", "global") and self.can_enter(part.encoding, depth):
+            self.read_embedded(part, depth)
+        else:
+            self.delimiter = self.find_delimiter(max(0, body_start - 2), self.size) if self.open else self.end
+            if kind == "text" and part.disposition != "attachment":
+                if part.subtype == "plain":
+                    self.plain = self.plain or part
+                elif part.subtype == "html":
+                    self.html = self.html or part
+        end = self.delimiter.start
+        if end > body_start:
+            part.body_end = end
+            part.lines = self.count_lines(end) - lines
+        return part
+
+    def build_part(
+        self, fields: dict[bytes, bytes], header_start: int, body_start: int, default: bytes,
+    ) -> tuple[Part, bytes]:
+        """What the fields say of an entity, its body still empty, and the boundary."""
         self.parts += 1
-        content = fields.get(b"content-type") or default
+        get = fields.get
+        content = get(b"content-type") or default
         parsed = parse_content_type(content) if content else None
         if parsed is None:
             if content:
@@ -225,31 +257,17 @@ class _Walk:
         else:
             kind, subtype, parameters = parsed
             params, boundary = parameters.values.copy(), parameters.boundary
-        get = fields.get
         encoding = _read_encoding(get(b"content-transfer-encoding"))
-        disposition_field = get(b"content-disposition")
-        disposition, disposition_params = parse_disposition(disposition_field) if disposition_field else ("", {})
-        part = Part(
+        if fields.keys().isdisjoint(_RARE_NAMES):
+            return Part(kind, subtype, params, encoding, "", {}, "", "", "", "", "",
+                        header_start, body_start, body_start, 0, []), boundary
+        disposition, disposition_params = parse_disposition(get(b"content-disposition") or b"")
+        return Part(
             kind, subtype, params, encoding, disposition, disposition_params, _read_text(get(b"content-id")),
             _read_text(get(b"content-description")), _read_text(get(b"content-language")),
-            _read_text(get(b"content-location")), _read_text(get(b"content-md5")), header_start, body_start, body_start,
-            0, [],
-        )
-        lines = self.count_lines(body_start)
-        if kind == "multipart" and self.can_open(boundary, depth):
-            self.read_parts(part, boundary, depth)
-        elif kind == "message" and subtype in ("rfc822", "global") and self.can_enter(encoding, depth):
-            self.read_embedded(part, depth)
-        else:
-            self.delimiter = self.find_delimiter(max(0, body_start - 2), self.size)
-            if kind == "text" and disposition != "attachment":
-                if subtype == "plain":
-                    self.plain = self.plain or part
-                elif subtype == "html":
-                    self.html = self.html or part
-        part.body_end = max(body_start, self.delimiter.start)
-        part.lines = self.count_lines(part.body_end) - lines
-        return part
+            _read_text(get(b"content-location")), _read_text(get(b"content-md5")),
+            header_start, body_start, body_start, 0, [],
+        ), boundary
 
     def can_open(self, boundary: bytes, depth: int) -> bool:
         if not boundary or len(boundary) > MAX_BOUNDARY:
@@ -293,38 +311,29 @@ class _Walk:
 
     def read_child(self, line_end: int, depth: int, default: bytes) -> Part:
         """The part whose delimiter line ends at ``line_end``."""
-        header_start = min(line_end + 2, self.size)
-        block_end, body_start, delimiter = self.find_part_header(header_start)
-        fields = self.read_fields(self.source[header_start:block_end], _WANTED) if block_end > header_start else _NO_FIELDS
-        if delimiter is None:
-            return self.read_entity(fields, header_start, body_start, depth, default)
-        # A delimiter inside the header: no blank line, no body.
-        return self.read_bodiless(fields, header_start, body_start, default, delimiter)
-
-    def read_bodiless(
-        self, fields: dict[bytes, bytes], header_start: int, body_start: int, default: bytes, delimiter: _Delimiter,
-    ) -> Part:
-        stopped, self.stopped = self.stopped, True
-        part = self.read_entity(
-            {name: value for name, value in fields.items() if name != b"content-type"}
-            if _is_nested(fields.get(b"content-type") or default) else fields,
-            header_start, body_start, MAX_DEPTH, b"")
-        self.stopped = stopped
-        part.body_end = part.body_start
-        part.lines = 0
-        self.delimiter = delimiter
-        return part
+        start = min(line_end + 2, self.size)
+        block_end, body_start, cut = self.find_part_header(start)
+        fields = self.read_fields(self.source[start:block_end], _CONTENT_NAMES) if block_end > start else _NO_FIELDS
+        return self.read_found(fields, start, body_start, depth, default, cut)
 
     def read_embedded(self, part: Part, depth: int) -> None:
         """The message inside message/rfc822."""
         start = part.body_start
-        block_end, body_start, delimiter = self.find_part_header(start)
+        block_end, body_start, cut = self.find_part_header(start)
         fields = self.read_fields(self.source[start:block_end], _WANTED) if block_end > start else _NO_FIELDS
         part.envelope = self.build_envelope(fields)
-        if delimiter is None:
-            part.parts.append(self.read_entity(fields, start, body_start, depth + 1, b""))
-        else:
-            part.parts.append(self.read_bodiless(fields, start, body_start, b"", delimiter))
+        part.parts.append(self.read_found(fields, start, body_start, depth + 1, b"", cut))
+
+    def read_found(
+        self, fields: dict[bytes, bytes], start: int, body_start: int, depth: int, default: bytes,
+        cut: _Delimiter | None,
+    ) -> Part:
+        if cut is None:
+            return self.read_entity(fields, start, body_start, depth, default)
+        # A delimiter inside the header: no blank line, no body.
+        part, _ = self.build_part(fields, start, body_start, default)
+        self.delimiter = cut
+        return part
 
     def find_part_header(self, start: int) -> tuple[int, int, _Delimiter | None]:
         """End of the header block, start of the body, and the delimiter that cuts the header off, if one does."""
@@ -339,6 +348,8 @@ class _Walk:
             high = min(limit, low + step)
             blank = source.find(b"\r\n\r\n", max(start, low - 3), high)
             stop = blank if blank >= 0 else high
+            if blank >= 0 and source.find(b"\r\n--", search_from, blank + 4) < 0:
+                return blank, blank + 4, None
             cut = self.find_delimiter(search_from, stop)
             if cut.level >= 0:
                 end = max(start, cut.start)
@@ -392,9 +403,9 @@ class _Walk:
     def count_lines(self, position: int) -> int:
         """Line ends before ``position``. Positions rise, but for two bytes that a header and a delimiter share."""
         if position >= self.counted_to:
-            self.counted += self.source.count(b"\n", self.counted_to, position)
+            self.counted += self.source.count(b"\r\n", self.counted_to, position)
         else:
-            self.counted -= self.source.count(b"\n", position, self.counted_to)
+            self.counted -= self.source.count(b"\r\n", position, self.counted_to)
         self.counted_to = position
         return self.counted
 
@@ -404,33 +415,36 @@ class _Walk:
         part = self.plain or self.html
         if part is None:
             return ""
+        start, size = part.body_start, part.body_end - part.body_start
         is_html = part is self.html
-        limit = 16_384 if is_html else 2_400 if part.encoding == "quoted-printable" else 1_200
-        data = self.source[part.body_start:min(part.body_end, part.body_start + limit)]
-        if part.body_end - part.body_start > limit:
+        # Enough in nearly every case; a text that begins with many blanks is looked at once more.
+        limit = 8_192 if is_html else 1_800 if part.encoding != "7bit" else 450
+        text = self.read_start(part, start, size, limit, is_html)
+        if len(text) < PREVIEW_CHARACTERS and size > limit:
+            text = self.read_start(part, start, size, limit * 4, is_html)
+        text = text[:PREVIEW_CHARACTERS].rstrip()
+        return text if text.isprintable() else clean_text(text)
+
+    def read_start(self, part: Part, start: int, size: int, limit: int, is_html: bool) -> str:
+        """The first ``limit`` bytes of a text, decoded, its blanks folded."""
+        data = self.source[start:start + min(size, limit)]
+        if size > limit:
             # Cut at a line's end, where no character and no escape sequence is open.
             cut = data.rfind(b"\n")
             if cut > 0:
                 data = data[:cut]
-        data = decode_transfer(data, part.encoding)
-        charset = part.params.get("charset", "")
-        text = data.decode("ascii") if data.isascii() and b"\x1b" not in data and charset[:3] != "utf" else (
-            decode_text(data, charset)[0])
+        if part.encoding != "7bit":
+            data = decode_transfer(data, part.encoding)
+        text = decode_text(data, part.params.get("charset", ""))[0]
         if is_html:
             text = _TAG.sub(" ", text)
-            for entity, char in _ENTITY.items():
+            for entity, char in _ENTITIES.items():
                 text = text.replace(entity, char)
-        return clean_text(" ".join(text[:1_200].split()))[:PREVIEW_CHARACTERS].rstrip()
-
-
-def _is_nested(content: bytes) -> bool:
-    return content.lstrip()[:9].lower() == b"multipart" or content.lstrip()[:7].lower() == b"message"
+        return " ".join(text.split())
 
 
 def _read_text(value: bytes | None) -> str:
-    if value is None:
-        return ""
-    return decode_unstructured(value)[:MAX_TEXT]
+    return decode_unstructured(value)[:MAX_TEXT] if value else ""
 
 
 def _read_encoding(value: bytes | None) -> str:
@@ -452,6 +466,3 @@ def _find_references(fields: dict[bytes, bytes]) -> list[str]:
         # The thread's root and its latest messages.
         found = found[:1] + found[1 - MAX_REFERENCES:]
     return [item.decode("ascii", "replace") for item in found]
-
-
-__all__ = ["DEFECTS", "find_header_end", "parse_large", "parse_message"]

@@ -36,14 +36,15 @@ class Windows:
         return -1
 
     def count(self, sub: bytes, start: int, end: int, /) -> int:
-        """As ``bytes.count`` for one byte."""
+        """As ``bytes.count`` for bytes that do not overlap themselves."""
         end = min(end, self._size)
+        overlap = len(sub) - 1
         total = 0
-        while start < end:
+        while start + overlap < end:
             self._load(start)
             low = start - self._start
             total += self._data.count(sub, low, end - self._start)
-            following = self._start + len(self._data)
+            following = self._start + len(self._data) - overlap
             if following <= start:
                 return total
             start = following

@@ -36,16 +36,34 @@ def find_owner(path: Path) -> tuple[int, int]:
 
 def become_owner(path: Path) -> None:
     """Work as the owner of ``path`` from now on. Root becomes it, the owner is it; anybody else is refused."""
+    check_may_work(path)
     uid, gid = find_owner(path)
-    current = os.geteuid()
-    if current == uid:
+    if os.geteuid() == uid:
         return
-    if current != 0:
+    _set_effective(uid, gid, os.getgrouplist(pwd.getpwuid(uid).pw_name, gid) if _has_name(uid) else [gid])
+
+
+def check_may_work(path: Path) -> None:
+    """Raises PostOfficeError for everybody but root and the owner of ``path``."""
+    uid, _gid = find_owner(path)
+    current = os.geteuid()
+    if current not in (0, uid):
         owner = get_user_name(uid)
         raise PostOfficeError(
             f"The spool {path} belongs to {owner}, and you are {get_user_name(current)}.",
             f"Run the command as {owner} or as root (sudo -u {owner} ...).")
-    _set_effective(uid, gid, os.getgrouplist(pwd.getpwuid(uid).pw_name, gid) if _has_name(uid) else [gid])
+
+
+@contextmanager
+def as_owner(path: Path) -> Iterator[None]:
+    """For the time of the block work as the owner of ``path``; afterwards as before."""
+    before = os.geteuid()
+    become_owner(path)
+    try:
+        yield
+    finally:
+        if os.geteuid() != before:
+            _become_caller()
 
 
 @contextmanager
@@ -55,8 +73,7 @@ def as_caller() -> Iterator[None]:
         yield
         return
     uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
-    os.seteuid(0)
-    os.setegid(os.getgid())
+    _become_caller()
     try:
         yield
     finally:
@@ -70,6 +87,11 @@ def read_as_caller(path: Path, field: str) -> bytes:
             return path.read_bytes()
         except OSError as error:
             raise InputError(field, f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _become_caller() -> None:
+    os.seteuid(0)
+    os.setegid(os.getgid())
 
 
 def _set_effective(uid: int, gid: int, groups: list[int]) -> None:

@@ -102,6 +102,19 @@ class Office:
         if self.is_running():
             running.ask(self.spool, "check-ports", key=key, value=value)
 
+    def check_ports_if_any(self, key: str, value: str) -> None:
+        """`check_ports` for a key that opens ports; nothing for others."""
+        if key.endswith(("Socket", "ListenAddresses")):
+            self.check_ports(key, value)
+
+    def close(self) -> None:
+        """Close what has been opened. Idempotent."""
+        if self._directory is not None:
+            self._directory.close()
+        if self._settings is not None:
+            self._settings.close()
+        self._directory = self._settings = None
+
 
 def open_office(spool: Path) -> Office:
     """Open a spool that has been set up, as its owner. Raises PostOfficeError otherwise."""

@@ -132,7 +132,7 @@ class Counters:
             " ORDER BY since, client, subject", (now, now + _CLOCK_SLACK))]
 
     def lift(self, ban: Ban) -> bool:
-        """End a ban and forget the failures behind it. False when there was none."""
+        """End a ban and forget the failures behind it, also while there is no ban yet. False when there was none."""
         subject = _ALL if ban.subject is None else ban.subject
         with self._connection:
             self._execute("DELETE FROM bans WHERE client=? AND subject=?", (ban.client, subject))

@@ -17,7 +17,7 @@ from postoffice.policy.check import Check, Judge
 from postoffice.policy.facts import KNOWN_FROM, Facts, Sources
 from postoffice.policy.verdict import PASS, Action, Stage, Verdict
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 RELAY = "relay"
 
@@ -44,7 +44,7 @@ class Pipeline:
             try:
                 verdict = judge(facts)
             except Exception:
-                _log.exception("the check %s failed at %s", name, stage.value)
+                log.exception("the check %s failed at %s", name, stage.value)
                 verdict = _defer(name)
             if verdict.action > found.action:
                 found = verdict
@@ -69,7 +69,7 @@ class Pipeline:
         try:
             judge = check.build(snapshot, self._sources)
         except Exception:
-            _log.exception("the check %s cannot work with the present settings", check.name)
+            log.exception("the check %s cannot work with the present settings", check.name)
             return lambda _facts: _defer(check.name)
         if judge is None and check.name == RELAY:
             raise UsageError("no setting may switch the relay check off")

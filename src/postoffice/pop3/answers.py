@@ -14,7 +14,7 @@ from postoffice.store.model import Item
 def format_greeting(rules: Rules, version: str, now_seconds: float) -> bytes:
     """The first line. It never holds <...>: that would be APOP's time stamp (RFC 1939 §7)."""
     if rules.banner:
-        text = rules.banner.replace("<", "(").replace(">", ")")
+        text = " ".join(rules.banner.replace("<", "(").replace(">", ")").split())
     elif rules.compatible_banner:
         date = formatdate(now_seconds, localtime=True)
         text = (f"{rules.host_name} POP3 server (Post.Office v{version} release 1 with ZPOP version 1.0"

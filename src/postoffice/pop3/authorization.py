@@ -126,6 +126,8 @@ class Authorization:
             self.reset()
             if data:
                 self._host.refuse(_BROKEN)
+            elif not self._services.signin.is_current(proved, self._wire.peer.address, SERVICE):
+                self._host.say(_FAILURES[SignInFailure.WRONG])      # changed while the client thought
             else:
                 self._open(proved)
             return

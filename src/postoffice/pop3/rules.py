@@ -1,21 +1,19 @@
 """POP3-Server's settings as the values a session works by, made once per change of the settings.
 
-Owns the reading of DomainAllowed and DomainNotAllowed: networks and addresses. A domain name there means the
-client's reverse name, which only a resolver could tell: until there is one it matches nobody.
+Owns what DomainAllowed and DomainNotAllowed mean together. The client's reverse name is not known here, so a
+domain name among them matches nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network
 
 from postoffice.base.streams import Address
 from postoffice.config.registry import Snapshot
+from postoffice.policy.access import is_admitted
 from postoffice.pop3.services import Rules
 from postoffice.settings import dispatch, pop3_server
 from postoffice.tls.acceptor import ConnectionLimits
-
-_Entry = IPv4Network | IPv6Network | str
 
 
 class RulesReader:
@@ -45,7 +43,7 @@ def read_rules(snapshot: Snapshot) -> Rules:
     allowed, denied = snapshot[pop3_server.DOMAIN_ALLOWED], snapshot[pop3_server.DOMAIN_NOT_ALLOWED]
 
     def admits(client: Address) -> bool:
-        return (not allowed or _is_among(client, allowed)) and not _is_among(client, denied)
+        return is_admitted(client, None, allowed) and not (denied and is_admitted(client, None, denied))
 
     return Rules(
         host_name=snapshot[dispatch.HOST_NAME],
@@ -56,7 +54,3 @@ def read_rules(snapshot: Snapshot) -> Rules:
         offer_stls=snapshot[pop3_server.ALLOW_STLS],
         admits=admits,
     )
-
-
-def _is_among(client: Address, entries: tuple[_Entry, ...]) -> bool:
-    return any(not isinstance(one, str) and client in one for one in entries)

@@ -58,6 +58,7 @@ class Pop3Session:
         self._rules: Rules = services.rules()
         self._wire: Wire                # these two from `opened` on
         self._authorization: Authorization
+        self._client = ""
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._busy = False              # a sign-in, a long message or the removal is under way
@@ -82,7 +83,8 @@ class Pop3Session:
         self._wire = wire
         self._authorization = Authorization(self._services, self._engine, wire, self)
         peer = wire.peer
-        self._record(events.POP3_CONNECTED, peer.address, peer.local_port)
+        self._client = str(peer.address)
+        self._record(events.POP3_CONNECTED, self._client, peer.local_port)
         if not self._rules.admits(peer.address):
             self._end("not admitted", format_error("Access from this address is not allowed", "SYS/PERM"))
             return
@@ -117,7 +119,7 @@ class Pop3Session:
         if not self._is_removing():
             self._release()
         login = self._signed_in.login if self._signed_in is not None else ""
-        self._record(events.POP3_CLOSED, self._wire.peer.address, login, self._retrieved, self._removed,
+        self._record(events.POP3_CLOSED, self._client, login, self._retrieved, self._removed,
                      self._bytes, self._reason)
 
     def expired(self) -> None:
@@ -140,7 +142,9 @@ class Pop3Session:
         """End the session when its account lost the right to it."""
         if self._signed_in is None or self._ended or self._is_removing():
             return
-        if self._services.signin.is_current(self._signed_in, self._wire.peer.address, SERVICE):
+        client = self._wire.peer.address
+        if (self._services.rules().admits(client)
+                and self._services.signin.is_current(self._signed_in, client, SERVICE)):
             return
         if self._outgoing is not None:
             self._reason = "right withdrawn"
@@ -198,7 +202,7 @@ class Pop3Session:
             self._authorization.reset()
             self.refuse(format_error(event.text))
         elif type(event) is Violation:
-            self._record(events.POP3_VIOLATION, self._wire.peer.address, event.text)
+            self._record(events.POP3_VIOLATION, self._client, event.text)
             self._end("protocol error", format_error(event.text))
 
     def _fail(self) -> None:
@@ -215,7 +219,7 @@ class Pop3Session:
         """A line that should not have been sent."""
         self._bad_commands += 1
         if self._bad_commands > MAX_BAD_COMMANDS:
-            self._record(events.POP3_VIOLATION, self._wire.peer.address, "too many bad commands")
+            self._record(events.POP3_VIOLATION, self._client, "too many bad commands")
             self._end("too many bad commands", format_error("Too many bad commands"))
         else:
             self.say(reply)
@@ -448,12 +452,12 @@ class Pop3Session:
     # --- trace ----------------------------------------------------------------------------------------
 
     def _record(self, row: EventType, *values: object) -> None:
-        client = str(self._wire.peer.address)
+        client = self._client
         self._services.trace.record(TraceEvent(row, self._services.clock.now(), values, client=client))
 
     def _record_message(self, row: EventType, item: Item) -> None:
         assert self._signed_in is not None
-        client = str(self._wire.peer.address)
+        client = self._client
         self._services.trace.record(TraceEvent(
             row, self._services.clock.now(), (self._signed_in.login, client, item.uid),
             item.message_id, client))

@@ -47,7 +47,7 @@ HOST_NAME = Key(
 )
 DOMAIN_NAME = Key(
     path="Dispatch/Config/DomainName",
-    kind=Domain(may_be_empty=True),
+    kind=Domain(may_be_empty=True, may_begin_with_dot=True),
     default="",
     doc="The default domain, added to addresses without one. Empty: the first local mail domain.",
     ja="既定のドメイン。ドメインのないアドレスに補われます。空欄なら最初のローカルメールドメイン。",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postoffice.config.keys import Key
-from postoffice.config.kinds import DOMAINS, NETWORKS, YES_NO
+from postoffice.config.kinds import DOMAINS, YES_NO, Networks
 
 LOCAL_MAIL_DOMAINS = Key(
     path="SMTP-Router/Config/LocalMailDomains",
@@ -14,11 +14,11 @@ LOCAL_MAIL_DOMAINS = Key(
 )
 RELAY_ALLOW = Key(
     path="SMTP-Router/Config/RelayAllow",
-    kind=NETWORKS,
+    kind=Networks(zero_is_wildcard=True),
     default="",
     doc=(
-        "Networks that may send mail to other domains without signing in. Stored; used when outgoing "
-        "mail exists."
+        "Networks that may send mail to other domains without signing in; as in the original a bare "
+        "192.0.2.0 stands for 192.0.2.0/24. Stored; used when outgoing mail exists."
     ),
     ja="ログインなしで外部へ送信できるネットワーク(外への送信機能が加わるまで保存のみ)。",
 )

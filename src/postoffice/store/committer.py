@@ -34,14 +34,13 @@ from postoffice.base.locks import LockFile
 from postoffice.store.batch import Batch, FolderCache
 from postoffice.store.index import INDEX_NAME, WriteIndex
 from postoffice.store.model import Arrival, Change, Committed, Failure, LargeFile, StoreFailure
-from postoffice.store.recovery import COMMIT_BYTE, Slot, end_incarnation, is_repair_pending, repair_index
+from postoffice.store.recovery import COMMIT_BYTE, Slot, build_repair_check, end_incarnation, repair_index
 from postoffice.store.segments import SERIAL_BITS, ActiveSegment, get_large_path, get_segment_path
 
 _log = logging.getLogger(__name__)
 
 _MAX_CHANGES = 400             # of one batch: bounds how long the loop prepares rows and the lock is held
 _MAX_BYTES = 16 << 20
-_LOCK_PATIENCE_SECONDS = 30.0  # then what waits is refused; the lock's holder hangs or repairs
 _REPAIR_PAUSE_SECONDS = 1.0
 
 Waiting = tuple[Change, "asyncio.Future[Committed]"]
@@ -78,13 +77,21 @@ class _Job:
 
 
 class Committer:
-    """One per process. `submit` and everything else public is called on the loop's thread."""
+    """One per process. `submit` and everything else public is called on the loop's thread.
+
+    ``lock_patience_seconds``: what waits longer for the commit lock is refused; its holder hangs or repairs.
+    """
+
+    lock_patience_seconds = 30.0
 
     def __init__(self, parts: CommitterParts) -> None:
         self._parts = parts
         self._disk = parts.disk
         self._index = parts.index
         self._segment = parts.segment
+        # Texts, not Paths: they are asked for at every batch.
+        self._index_path = str(parts.directory / INDEX_NAME)
+        self._is_repair_pending = build_repair_check(parts.directory)
         self._sealing: list[int] = []
         self._fresh = True                  # the active segment has no row yet
         self._failed = False                # the active segment must not be written again
@@ -159,15 +166,15 @@ class Committer:
             self._prepare()
         else:
             assert self._loop is not None
-            self._patience = self._loop.call_later(_LOCK_PATIENCE_SECONDS, self._refuse_waiting)
+            self._patience = self._loop.call_later(self.lock_patience_seconds, self._refuse_waiting)
             self._jobs.put(self._wait_for_lock)
 
     def _refuse_waiting(self) -> None:
         """The lock does not come: what waits is told to try again; we go on waiting for the lock."""
-        _log.error("the commit lock was not free for %d s; its holder's pid stands in %s",
-                   _LOCK_PATIENCE_SECONDS, self._lock.path)
+        _log.error("the commit lock was not free for %g s; its holder's pid stands in %s",
+                   self.lock_patience_seconds, self._lock.path)
         assert self._loop is not None
-        self._patience = self._loop.call_later(_LOCK_PATIENCE_SECONDS, self._refuse_waiting)
+        self._patience = self._loop.call_later(self.lock_patience_seconds, self._refuse_waiting)
         failure = StoreFailure(Failure.IO_ERROR, "the store is locked")
         waiting, self._waiting = self._waiting, deque()
         self._refuse_all(list(waiting), failure)
@@ -177,7 +184,7 @@ class Committer:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        if is_repair_pending(self._parts.directory):
+        if self._is_repair_pending():
             self._jobs.put(self._take_over_repair)
             return
         waiting = self._gather()
@@ -264,12 +271,12 @@ class Committer:
 
     def _index_moved(self) -> bool:
         """Whether another process has put a repaired copy in the index's place."""
-        return os.stat(self._parts.directory / INDEX_NAME).st_ino != self._index.inode
+        return os.stat(self._index_path).st_ino != self._index.inode
 
     def _reopen_index(self) -> None:
         self._index.close()
         self._folders.clear()
-        self._index = self._parts.open_index(self._parts.directory / INDEX_NAME)
+        self._index = self._parts.open_index(Path(self._index_path))
 
     # In the helper thread.
 
@@ -367,11 +374,12 @@ class Committer:
     def _repair(self) -> None:
         """The index met an I/O error: copy it before anybody commits or checkpoints again. The commit lock stays
         held; what other processes have waiting is refused by their patience."""
+        broken = self._index
         while not self._stop_repair.is_set():
             try:
-                self._index.close()
                 repair_index(self._parts.directory, self._disk)
-                self._index = self._parts.open_index(self._parts.directory / INDEX_NAME)
+                self._index = self._parts.open_index(Path(self._index_path))
+                broken.close()
             except (apsw.Error, OSError, PostOfficeError) as error:
                 _log.critical("the index cannot be repaired now, no mail is taken: %s", error)
                 self._call_loop(self._refuse_broken)

@@ -54,14 +54,15 @@ class EmbeddedStore:
         clock: Clock, disk: Disk,
     ) -> None:
         self.directory = directory
+        self._directory = str(directory)
         self._slot = slot
         self._committer = committer
         self._checkpointer = checkpointer
         self._clock = clock
         self._disk = disk
         self._pool = ThreadPoolExecutor(_LARGE_THREADS, "store-large")
-        self._index_path = directory / INDEX_NAME
-        self._read_index = ReadIndex(self._index_path)
+        self._index_path = str(directory / INDEX_NAME)       # text: asked for at every read
+        self._read_index = ReadIndex(directory / INDEX_NAME)
         self._free = (0, float("-inf"))
         self.submit: Callable[[Change], asyncio.Future[Committed]] = committer.submit
         self._closed = False
@@ -127,7 +128,7 @@ class EmbeddedStore:
             if location is None:
                 return None
             try:
-                return open_location(self.directory, location)
+                return open_location(self._directory, location)
             except FileNotFoundError as error:
                 # Expunged or moved to another segment since the row was read: then the row has changed too.
                 if location == last:
@@ -170,6 +171,10 @@ class EmbeddedStore:
             finally:
                 os.close(fd)
 
+    def list_slots(self) -> list[int]:
+        """The slots that ever had this directory open: whose records the trace may still have to read."""
+        return sorted(self._reader().list_slots())
+
     async def wait_idle(self) -> None:
         """Until no change waits or is under way."""
         await self._committer.wait_idle()
@@ -190,7 +195,7 @@ class EmbeddedStore:
         if os.stat(self._index_path).st_ino != self._read_index.inode:
             # The index was copied after an I/O error; the old file no longer changes.
             self._read_index.close()
-            self._read_index = ReadIndex(self._index_path)
+            self._read_index = ReadIndex(self.directory / INDEX_NAME)
         return self._read_index
 
 
@@ -202,7 +207,7 @@ def _begin(
     path = directory / INDEX_NAME
     slot.lock.lock(recovery.COMMIT_BYTE)
     try:
-        if recovery.is_repair_pending(directory):
+        if recovery.build_repair_check(directory)():
             recovery.repair_index(directory, disk)
         recovery.check_index_present(directory)
         create_index(path, disk)

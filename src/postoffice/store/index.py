@@ -24,6 +24,7 @@ from postoffice.base.errors import PostOfficeError
 FORMAT = 1
 INDEX_NAME = "index.db"
 _SLICE = 500
+_SYNCHRONOUS = {"OFF": 0, "NORMAL": 1, "FULL": 2}
 
 _SCHEMA = """
 CREATE TABLE state(
@@ -132,9 +133,11 @@ _STATE = "SELECT commit_number, incarnation, uidvalidity, last_message FROM stat
 _FOLDER = "SELECT id, account, name, uidvalidity, uidnext, messages, bytes, importing FROM folders "
 
 
-def open_connection(path: Path, *, busy_milliseconds: int = 5000, synchronous: str = "FULL") -> apsw.Connection:
+def open_connection(
+    path: Path, *, busy_milliseconds: int = 5000, synchronous: str = "FULL", vfs: str | None = None,
+) -> apsw.Connection:
     """A connection to an existing index with its pragmas set and read back. Raises apsw.Error."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     try:
         connection.set_busy_timeout(busy_milliseconds)
         connection.wal_autocheckpoint(0)
@@ -145,6 +148,8 @@ def open_connection(path: Path, *, busy_milliseconds: int = 5000, synchronous: s
         connection.execute("PRAGMA cache_size=-16384")
         if connection.pragma("journal_mode") != "wal":
             raise PostOfficeError(f"{path} is not in WAL mode.", "It was changed by another program.")
+        if connection.pragma("synchronous") != _SYNCHRONOUS[synchronous]:
+            raise PostOfficeError(f"{path} cannot be opened with synchronous={synchronous}.")
     except BaseException:
         connection.close()
         raise
@@ -173,27 +178,27 @@ def create_index(path: Path, disk: Disk) -> None:
     disk.sync_directory(path.parent)
 
 
-def copy_index(source: Path, target: Path) -> None:
+def copy_index(path: Path, target: Path) -> None:
     """Write a consistent copy of the index by the backup API; synced by SQLite and left without WAL."""
-    with_source = open_connection(source)
+    source = open_connection(path)
     copy = apsw.Connection(str(target))
     try:
         copy.execute("PRAGMA synchronous=FULL")
-        with copy.backup("main", with_source, "main") as backup:
+        with copy.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(1000)
         if copy.pragma("integrity_check") != "ok":
-            raise PostOfficeError(f"The copy of {source} is damaged.", "Restore or rebuild the index.")
+            raise PostOfficeError(f"The copy {target} of the index is damaged.", "Restore or rebuild the index.")
     finally:
         copy.close()
-        with_source.close()
+        source.close()
 
 
 class WriteIndex:
     """The committer's connection: transactions and row changes. ``frames`` is the WAL's length after the last commit."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        self._connection = open_connection(path, synchronous=synchronous)
+    def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
+        self._connection = open_connection(path, synchronous=synchronous, vfs=vfs)
         self.inode = os.stat(path).st_ino
         self.frames = 0
         self._connection.set_wal_hook(self._note_frames)
@@ -247,9 +252,10 @@ class WriteIndex:
 
     def find_delivered(self, message: int, account: int) -> int | None:
         """The UID a message has or had for an account."""
-        return self._get(
+        uid: int | None = self._get(
             "SELECT uid FROM placements WHERE message=?1 AND account=?2 UNION ALL "
             "SELECT uid FROM delivered WHERE message=?1 AND account=?2", (message, account))
+        return uid
 
     def is_known(self, message: int) -> bool:
         """Whether the message lives or an expunged placement of it is remembered."""
@@ -264,7 +270,7 @@ class WriteIndex:
         return self._get("SELECT 1 FROM placements WHERE folder=? AND uidl=?", (folder, uidl)) is not None
 
     def get_last_uid(self, folder: int) -> int:
-        return self._get("SELECT max(uid) FROM placements WHERE folder=?", (folder,)) or 0
+        return int(self._get("SELECT max(uid) FROM placements WHERE folder=?", (folder,)) or 0)
 
     def insert(self, messages: Sequence[MessageRow], placements: Sequence[PlacementRow]) -> None:
         self._executemany("INSERT INTO messages VALUES(?,?,?,?,?,?,?,?,?,?,?,?)", messages)
@@ -370,9 +376,9 @@ class WriteIndex:
     def list_large_names(self) -> set[str]:
         return {row[0] for row in self._execute("SELECT large FROM messages WHERE large IS NOT NULL")}
 
-    def _get(self, sql: str, bindings: tuple[Any, ...]) -> int | None:
-        row = self._execute(sql, bindings).fetchone()
-        return row[0] if row else None
+    def _get(self, sql: str, bindings: tuple[Any, ...]) -> Any:
+        rows = self._execute(sql, bindings).fetchall()
+        return rows[0][0] if rows else None
 
 
 class ReadIndex:

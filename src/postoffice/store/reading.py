@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from postoffice.store.index import Location
-from postoffice.store.segments import get_large_path, get_segment_path
+from postoffice.store.segments import get_large_path, get_segment_name
 
 _SCAN = 16 << 10
 
@@ -67,14 +67,14 @@ class FileReader:
         return self.size
 
 
-def open_location(directory: Path, location: Location) -> FileReader:
+def open_location(directory: str, location: Location) -> FileReader:
     """Open what the index names. Raises FileNotFoundError when the segment has gone meanwhile."""
-    fd = os.open(get_segment_path(directory, location.segment), os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(get_segment_name(directory, location.segment), os.O_RDONLY | os.O_CLOEXEC)
     if location.large is None:
         return FileReader(location.prefix, fd, location.header_start, location.header_size + location.body_size)
     try:
         header = os.pread(fd, location.header_size, location.header_start)
     finally:
         os.close(fd)
-    fd = os.open(get_large_path(directory, location.large), os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(get_large_path(Path(directory), location.large), os.O_RDONLY | os.O_CLOEXEC)
     return FileReader(location.prefix + header, fd, 0, location.body_size)

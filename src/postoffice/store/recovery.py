@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,18 +123,20 @@ def forget_old_deliveries(index: WriteIndex, before: int) -> None:
         raise
 
 
-def is_repair_pending(directory: Path) -> bool:
-    """Whether somebody died while repairing the index. Asked under the commit lock, before each batch: what is
-    committed beside a pending copy would be lost."""
-    return os.path.exists(directory / _READY) or os.path.exists(directory / _NEW)
+def build_repair_check(directory: Path) -> Callable[[], bool]:
+    """A quick question: has somebody died while repairing the index? Asked under the commit lock, before each batch:
+    what is committed beside a pending copy would be lost."""
+    ready, new, exists = str(directory / _READY), str(directory / _NEW), os.path.exists
+    return lambda: exists(ready) or exists(new)
 
 
 def repair_index(directory: Path, disk: Disk) -> None:
     """Copy the index and put the copy in its place, going on where an earlier repair has stopped. Called under the
-    commit lock, this process's own connections to it closed.
+    commit lock. A connection that met the error is to be closed afterwards, not before: what a failed COMMIT has left in
+    the WAL counts as not committed only while somebody has the database open; the next to open it would take it over.
 
     A failed sync may leave SQLite's pages in any state; what it still reads is whole, so it is read once and written
-    anew. Raises apsw.Error or OSError; then it may be tried again and nobody may use the index before.
+    anew. Raises apsw.Error, OSError or PostOfficeError; then it may be tried again and nobody may use the index before.
     """
     index = directory / INDEX_NAME
     ready = directory / _READY

@@ -15,6 +15,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +73,12 @@ def build_frame(message_id: int, meta: bytes, record: bytes, header: bytes, body
 
 def get_segment_path(directory: Path, segment: int) -> Path:
     """Where a segment lies below the mailbox directory."""
-    return directory / "segments" / f"{segment:016x}.seg"
+    return Path(get_segment_name(str(directory), segment))
+
+
+def get_segment_name(directory: str, segment: int) -> str:
+    """The same as text, for the readers: a Path costs as much as the look-up of a message."""
+    return f"{directory}/segments/{segment:016x}.seg"
 
 
 def get_large_path(directory: Path, name: str) -> Path:
@@ -118,7 +124,7 @@ class ActiveSegment:
 
     @classmethod
     def create(cls, disk: Disk, directory: Path, segment: int, slot: int) -> ActiveSegment:
-        """A new file with its header, synced, and its name synced. Raises OSError, leaving nothing open."""
+        """A new file with its header, synced, and its name synced. Raises OSError, leaving nothing behind."""
         path = get_segment_path(directory, segment)
         fd = disk.create(path)
         try:
@@ -132,6 +138,8 @@ class ActiveSegment:
             disk.step("segment-directory-synced")
         except OSError:
             os.close(fd)
+            with suppress(OSError):     # what cannot be removed now the next start tidies
+                disk.unlink(path)
             raise
         return cls(disk, segment, fd)
 

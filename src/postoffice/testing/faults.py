@@ -140,6 +140,46 @@ class FaultyIndex(WriteIndex):
         super().rollback()
 
 
+class FaultyVfs(apsw.VFS):
+    """SQLite's own file system calls, failing as told: ``fail("sync")`` makes the next sync of a WAL an I/O error,
+    ``fail("write", full=True)`` the next write of one a full disk. Made once for a test and closed by ``unregister``."""
+
+    def __init__(self, name: str) -> None:
+        self.plans: list[tuple[str, bool]] = []
+        self.failed: list[str] = []
+        super().__init__(name, base="")
+
+    def fail(self, operation: str, *, full: bool = False) -> None:
+        self.plans.append((operation, full))
+
+    def take(self, operation: str) -> None:
+        for plan in self.plans:
+            if plan[0] == operation:
+                self.plans.remove(plan)
+                self.failed.append(operation)
+                raise (apsw.FullError if plan[1] else apsw.IOError)(f"planted {operation}")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:     # noqa: N802
+        return _FaultyVfsFile(self, name, flags)
+
+
+class _FaultyVfsFile(apsw.VFSFile):
+    def __init__(self, vfs: FaultyVfs, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        self._vfs = vfs
+        self._is_wal = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
+        super().__init__("", name, flags)
+
+    def xSync(self, flags: int) -> None:                        # noqa: N802
+        if self._is_wal:
+            self._vfs.take("sync")
+        super().xSync(flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:         # noqa: N802
+        if self._is_wal:
+            self._vfs.take("write")
+        super().xWrite(data, offset)
+
+
 # The mistakes. Each is a store that works until the power fails.
 
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024                  # asyncio listens anew with its own number unless told
 SWEEP_SECONDS = 1.0
+ABORT_SECONDS = 1.0             # for the loop to tell that aborted connections are gone
 
 ClientKey = tuple[int, int]     # IP version; the address, or the first 64 bits of an IPv6 one
 
@@ -152,13 +153,10 @@ class Acceptor:
         self._empty = asyncio.Event()
         for link in tuple(self._links):
             link.shut_down()
-        if self._links:
-            try:
-                await asyncio.wait_for(self._empty.wait(), seconds)
-            except TimeoutError:
-                for link in tuple(self._links):
-                    link.abort()
-                await self._empty.wait()
+        if self._links and not await _is_set_within(self._empty, seconds):
+            for link in tuple(self._links):
+                link.abort()
+            await _is_set_within(self._empty, ABORT_SECONDS)
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -199,3 +197,11 @@ class Acceptor:
         now = self._clock.monotonic()
         for link in tuple(self._links):
             link.tick(now)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -64,8 +64,8 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_admit", "_clock", "_context", "_deadline", "_gone", "_handshake_seconds", "_held", "_incoming",
-        "_limit", "_loop", "_make_session", "_outgoing", "_paused", "_peer", "_peer_done", "_queued",
+        "_admit", "_clock", "_context", "_deadline", "_end_waits", "_gone", "_handshake_seconds", "_held",
+        "_incoming", "_limit", "_loop", "_make_session", "_outgoing", "_paused", "_peer", "_peer_done", "_queued",
         "_received", "_state", "_tls", "_tls_info", "_transport", "_unsent", "session",
     )
 
@@ -94,6 +94,7 @@ class Link(asyncio.Protocol):
         self._paused = False
         self._held: list[bytes] = []            # received while the session had paused
         self._peer_done = False                 # the peer ended its side
+        self._end_waits = False                 # and the session has yet to hear of it
         self._queued: list[bytes] = []          # written by the session during a handshake
         self._unsent = 0                        # while closing: what the peer had not taken when last seen
         self._deadline: float | None = None     # the session's own
@@ -138,7 +139,7 @@ class Link(asyncio.Protocol):
         if self._paused:
             self._paused = False
             if self._state is _State.OPEN:
-                if self._held or self._peer_done:           # not from within the session's own call
+                if self._held or self._end_waits:           # not from within the session's own call
                     self._loop.call_soon(self._give_held)
                 if not self._peer_done:
                     self._transport.resume_reading()
@@ -397,14 +398,19 @@ class Link(asyncio.Protocol):
             data = b"".join(self._held)
             self._held.clear()
             self._call(self._received, data)
-        if self._peer_done and not self._held and self._state is _State.OPEN and self.session is not None:
-            self._call(self.session.peer_closed)
+        if self._end_waits and not (self._held or self._paused):
+            self._end_waits = False
+            if self._state is _State.OPEN and self.session is not None:
+                self._call(self.session.peer_closed)
 
     def _end_of_input(self) -> None:
-        if not self._peer_done:
-            self._peer_done = True
-            if not self._held and self.session is not None:     # else it is told after what came before
-                self._call(self.session.peer_closed)
+        if self._peer_done:
+            return
+        self._peer_done = True
+        if self._held or self._paused:          # told after what came before
+            self._end_waits = True
+        elif self.session is not None:
+            self._call(self.session.peer_closed)
 
     def _call(self, callback: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         try:

@@ -8,7 +8,9 @@ sake (WAL, NORMAL): what a power cut takes is read again from the store's record
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -51,6 +53,11 @@ def open_for_reading(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(2000)
     return connection
+
+
+def fetch_all(connection: apsw.Connection, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
+    """All rows of a statement: nothing stays open behind it."""
+    return connection.execute(sql, bindings).fetchall()
 
 
 def checkpoint(path: Path) -> None:

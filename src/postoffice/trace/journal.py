@@ -149,11 +149,11 @@ class Journal:
         for month in reversed(files.list_months(self._directory)):
             connection = files.open_for_reading(files.get_month_path(self._directory, month))
             try:
-                found = connection.execute("SELECT segment, offset FROM reached WHERE slot=?", (slot,)).fetchone()
+                found = files.fetch_all(connection, "SELECT segment, offset FROM reached WHERE slot=?", (slot,))
             finally:
                 connection.close()
             if found:
-                return int(found[0]), int(found[1])
+                return int(found[0][0]), int(found[0][1])
         return None
 
     # --- inside ---

@@ -68,10 +68,10 @@ def find_message(directory: Path, message_id: int) -> rows.Row | None:
             continue
         connection = files.open_for_reading(files.get_month_path(directory, month))
         try:
-            got = connection.execute("SELECT row FROM messages WHERE id=?", (message_id,)).fetchone()
+            got = files.fetch_all(connection, "SELECT row FROM messages WHERE id=?", (message_id,))
             if got:
-                found = rows.unpack_row(got[0])
-            for (steps,) in connection.execute("SELECT steps FROM later WHERE id=?", (message_id,)).fetchall():
+                found = rows.unpack_row(got[0][0])
+            for (steps,) in files.fetch_all(connection, "SELECT steps FROM later WHERE id=?", (message_id,)):
                 later.extend(rows.unpack_steps(steps))
         finally:
             connection.close()
@@ -88,9 +88,9 @@ def find_client_steps(directory: Path, client: str, *, since: float = 0, limit: 
     for month in reversed(files.list_months(directory)):
         connection = files.open_for_reading(files.get_month_path(directory, month))
         try:
-            found = connection.execute(
-                "SELECT step FROM clients WHERE client=? AND seconds>=? ORDER BY seconds DESC LIMIT ?",
-                (client, since, limit - len(steps))).fetchall()
+            found = files.fetch_all(
+                connection, "SELECT step FROM clients WHERE client=? AND seconds>=? ORDER BY seconds DESC LIMIT ?",
+                (client, since, limit - len(steps)))
         finally:
             connection.close()
         steps.extend(tell(msgspec.msgpack.decode(step, type=rows.Step)) for (step,) in found)
@@ -117,8 +117,9 @@ def _find_in_month(path: Path, query: Query) -> Iterator[rows.Row]:
     below = int(query.until * 1_000_000) << 8 if query.until else (1 << 63) - 1
     try:
         while True:
-            found: list[tuple[int, str, bytes]] = connection.execute(sql, (below, *bindings)).fetchall()
-            for below, status, packed in found:
+            found: list[tuple[int, str, bytes]] = files.fetch_all(connection, sql, (below, *bindings))
+            for message_id, status, packed in found:
+                below = message_id
                 try:
                     row = rows.unpack_row(packed)
                 except msgspec.DecodeError:

@@ -45,5 +45,6 @@ def tail(office: Office, lines: int, follow: bool) -> None:
         newest = logs.get_current_log(logs.get_log_directory(office.spool, office.settings.current()), time.time())
         if newest != current:
             current, offset = newest, 0
-        for line, offset in logs.read_from(current, offset):  # noqa: B007 - the offset is carried on
+        for line, end in logs.read_from(current, offset):
             click.echo(line)
+            offset = end

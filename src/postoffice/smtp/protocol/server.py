@@ -1,0 +1,570 @@
+"""The SMTP server's engine: bytes in, events out; replies in, bytes out (RFC 5321, 1870, 2920, 3030, 3207, 4954, 6531).
+
+Owns grammar, order, limits and pipelining; knows no socket, clock, user or setting. Laws:
+
+- One event at a time: after an event nothing more comes out until it is answered, so pipelined input keeps its order.
+- The answer moves the state; a refused command does not. `_reset` ends a transaction, and nothing survives it.
+- Input that came before its turn (before the greeting, behind a command that must be the last of its group) ends the
+  connection: an injected command is never taken for the client's.
+- Every limit is checked before the bytes are kept.
+
+Not an event are continuation pieces: a body over ``Limits.piece_bytes`` comes as several `BodyBytes`, which are not
+answered.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from postoffice.base.errors import UsageError
+from postoffice.message.address import Address, parse_path
+from postoffice.smtp.protocol import events as ev
+from postoffice.smtp.protocol import reply as replies
+from postoffice.smtp.protocol.body import ChunkReader, DataReader
+from postoffice.smtp.protocol.commands import BY_NAME, NOT_HERE, Verb, build_help
+from postoffice.smtp.protocol.events import Event, Reply
+from postoffice.smtp.protocol.extensions import ALL_KEYWORDS, collect_parsers, list_announcements
+from postoffice.smtp.protocol.grammar import UnknownParameter, parse_chunk, parse_parameters
+from postoffice.smtp.protocol.reply import format_reply, make_reply
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """In bytes. ``message_size`` 0: none."""
+
+    command_line: int = 2048            # RFC 5321 §4.5.3.1.4 asks for 512; parameters need more
+    auth_line: int = 12_288             # RFC 4954 §4
+    message_size: int = 50 << 20
+    piece_bytes: int = 1 << 20          # a body is handed on in pieces above this
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What a server offers now. ``hidden`` are verbs that are switched off (502)."""
+
+    host: str
+    extensions: frozenset[str] = ALL_KEYWORDS
+    mechanisms: tuple[str, ...] = ()
+    require_auth: bool = False
+    hidden: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+
+
+class ServerEngine:
+    """One connection's protocol state."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._limits = config.limits
+        self._mail_parsers, self._rcpt_parsers = collect_parsers(config.extensions)
+        self._buffer = b""
+        self._pending: Event | None = None
+        self._violation: ev.Violation | None = None
+        self._greeted = False
+        self._closed = False
+        self._in_auth = False
+        self._data: DataReader | None = None
+        self._chunks: ChunkReader | None = None
+        self._chunk_open = False        # bytes of a chunk are awaited
+        self._chunk_last = False
+        self._swallowed: Reply | None = None    # the answer to a chunk that is swallowed because it is refused
+        self.hello: str | None = None   # the name the client gave
+        self.extended = False
+        self.authenticated = False
+        self.tls = False
+        self._utf8 = False
+        self.in_mail = False            # MAIL was accepted
+        self.recipients = 0             # accepted ones
+
+    # --- what a session calls -------------------------------------------------------------------------------------
+
+    def configure(self, config: EngineConfig) -> None:
+        """Offer something else from now on. A transaction under way keeps what it was begun with."""
+        if config is not self._config:
+            self._config = config
+            self._limits = config.limits
+            self._mail_parsers, self._rcpt_parsers = collect_parsers(config.extensions)
+
+    def greet(self, reply: Reply) -> bytes:
+        """The first reply (220, or a refusal)."""
+        self._greeted = True
+        return self._send(reply)
+
+    def receive(self, data: bytes) -> None:
+        """Take input. `next_event` gives what is in it."""
+        if self._closed:
+            return
+        if not self._greeted:
+            self._violate(replies.TALKED_EARLY, "talked before the greeting")
+        elif self._pending is not None and isinstance(self._pending, _MUST_WAIT):
+            self._violate(replies.OUT_OF_SYNC, "sent more before the answer to " + type(self._pending).__name__)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes wait that have not become an event."""
+        return bool(self._buffer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is pending and no message or exchange under way: a good moment to end."""
+        return self._pending is None and self._data is None and not self._chunk_open and not self._in_auth
+
+    def next_event(self) -> Event | None:
+        """What is to be answered next; None: more input is needed. Raises UsageError while an answer is owed."""
+        if self._closed:
+            return None
+        if self._violation is not None:
+            self._pending, self._violation = self._violation, None
+            return self._pending
+        if self._pending is not None:
+            raise UsageError("the last event has not been answered")
+        event = self._parse()
+        if event is not None and not isinstance(event, ev.BodyBytes):
+            self._pending = event
+        return event
+
+    def reply(self, reply: Reply) -> bytes:
+        """Answer the pending event; the state moves by it. Returns the bytes for the peer."""
+        event, self._pending = self._pending, None
+        if event is None:
+            raise UsageError("there is nothing to answer")
+        if isinstance(event, ev.Hello) and reply.code < 400:
+            raise UsageError("a greeting is accepted by accept_hello")
+        move = _MOVES.get(type(event))
+        if move is not None:
+            move(self, event, reply)
+        return self._send(reply)
+
+    def accept_hello(self, greeting: str) -> bytes:
+        """250 to HELO or EHLO with what is offered. The transaction is over (RFC 5321 §4.1.4)."""
+        event, self._pending = self._pending, None
+        if not isinstance(event, ev.Hello):
+            raise UsageError("no HELO or EHLO is pending")
+        self._reset()
+        self.hello, self.extended = event.name, event.extended
+        lines = [f"{self._config.host} {greeting}".rstrip()]
+        if event.extended:
+            mechanisms = () if self.authenticated else self._config.mechanisms
+            lines += list_announcements(self._offered(), self._limits.message_size, mechanisms)
+        return format_reply(Reply(250, "", tuple(lines)))       # RFC 2034 §4: no enhanced code on these
+
+    def challenge(self, data: bytes) -> bytes:
+        """334 with a challenge; the client's answer comes as AuthResponse."""
+        if not isinstance(self._pending, ev.Auth | ev.AuthResponse):
+            raise UsageError("no AUTH is pending")
+        self._pending = None
+        self._in_auth = True
+        return b"334 " + binascii.b2a_base64(data, newline=False) + b"\r\n"
+
+    def auth_done(self, reply: Reply, *, ok: bool) -> bytes:
+        """End an AUTH exchange."""
+        if not isinstance(self._pending, ev.Auth | ev.AuthResponse):
+            raise UsageError("no AUTH is pending")
+        self._pending = None
+        self._in_auth = False
+        self.authenticated = ok
+        return self._send(reply)
+
+    def proceed(self) -> None:
+        """Take the BDAT transaction that BodyStart announced."""
+        if not isinstance(self._pending, ev.BodyStart):
+            raise UsageError("no BodyStart is pending")
+        self._pending = None
+
+    def tls_started(self) -> None:
+        """The handshake is done: all that was said in clear is forgotten (RFC 3207 §4.2)."""
+        self._buffer = b""
+        self._pending = None
+        self._violation = None
+        self._reset()
+        self.tls = True
+        self.authenticated = False
+        self._in_auth = False
+        self.hello, self.extended = None, False
+
+    # --- input ----------------------------------------------------------------------------------------------------
+
+    def _parse(self) -> Event | None:
+        if self._data is not None:
+            return self._read_data(self._data)
+        if self._chunk_open and self._chunks is not None:
+            return self._read_chunk(self._chunks)
+        buffer = self._buffer
+        if not buffer:
+            return None
+        limit = self._limits.auth_line if self._in_auth else self._limits.command_line
+        end = buffer.find(b"\n")
+        if end < 0:
+            longest = self._limits.auth_line if buffer[:5].upper() == b"AUTH " else limit
+            if len(buffer) > longest:
+                return self._end(replies.ENDLESS_LINE, "a line without end")
+            return None
+        line = buffer[:end]
+        self._buffer = buffer[end + 1 :]
+        if not line.endswith(b"\r") or b"\r" in line[:-1]:
+            return self._refuse(replies.BARE_LINE_END, "")
+        line = line[:-1]
+        if self._in_auth:
+            return self._read_auth_response(line, limit)
+        if len(line) > limit and not (line[:5].upper() == b"AUTH " and len(line) <= self._limits.auth_line):
+            return self._refuse(replies.LINE_TOO_LONG, "")
+        return self._read_command(line)
+
+    def _read_command(self, line: bytes) -> Event:
+        name, _blank, argument = line.partition(b" ")
+        name = name.upper()
+        verb = BY_NAME.get(name)
+        if verb is None:
+            return self._refuse(replies.NOT_IMPLEMENTED if name in NOT_HERE else replies.NOT_RECOGNIZED, "")
+        if b"\0" in line:
+            return self._refuse(replies.BAD_CHARACTER, verb.name)
+        if verb.name in self._config.hidden:
+            return self._refuse_chunk_too(verb, argument, replies.NOT_IMPLEMENTED)
+        if verb.argument is not None and verb.argument != bool(argument.strip()):
+            if verb.argument:
+                return self._refuse(make_reply(501, "5.5.4", f"Syntax: {verb.syntax}"), verb.name)
+            if argument:
+                return self._refuse(replies.NO_PARAMETERS, verb.name)
+        if verb.last and self._buffer and verb.name != "QUIT":
+            return self._end(replies.OUT_OF_SYNC, f"sent more behind {verb.name}")
+        refusal = self._check_state(verb)
+        if refusal is not None:
+            return self._refuse_chunk_too(verb, argument, refusal)
+        return _READERS[verb.name](self, argument)
+
+    def _check_state(self, verb: Verb) -> Reply | None:
+        if self._config.require_auth and not self.authenticated and not verb.anonymous:
+            return replies.AUTH_REQUIRED
+        if verb.hello and self.hello is None:
+            return replies.HELLO_FIRST
+        return None
+
+    def _refuse_chunk_too(self, verb: Verb, argument: bytes, reply: Reply) -> Event:
+        """A refused BDAT is followed by its bytes all the same: they must not be read as commands (RFC 3030 §2)."""
+        if verb.name != "BDAT":
+            return self._refuse(reply, verb.name)
+        return self._swallow(argument, reply)
+
+    def _swallow(self, argument: bytes, reply: Reply) -> Event:
+        try:
+            size, _last = parse_chunk(argument)
+        except ValueError as error:
+            return self._end(make_reply(501, "5.5.4", str(error), close=True), "a chunk of unknown size")
+        self._swallowed = reply
+        chunks = self._chunks = ChunkReader(0)
+        chunks.swallow = True
+        chunks.begin(size)
+        self._chunk_open = True
+        return self._read_chunk(chunks) or _NOTHING
+
+    # --- one method per command: argument in, event out -------------------------------------------------------------
+
+    def _hello(self, argument: bytes, *, extended: bool) -> Event:
+        try:
+            name = argument.strip().decode("utf-8")
+        except UnicodeDecodeError:
+            return self._refuse(make_reply(501, "5.5.4", "The name is not valid"), "EHLO" if extended else "HELO")
+        return ev.Hello(name, extended)
+
+    def _mail(self, argument: bytes) -> Event:
+        if self.in_mail:
+            return self._refuse(replies.NESTED_MAIL, "MAIL")
+        if argument[:5].upper() != b"FROM:":
+            return self._refuse(make_reply(501, "5.5.4", "Syntax: MAIL FROM:<address>"), "MAIL")
+        try:
+            sender, rest = parse_path(argument[5:].lstrip(b" "), utf8=True)
+            params = self._parameters(rest, self._mail_parsers)
+        except ValueError as error:
+            return self._refuse_by(error, "MAIL", "5.1.7")
+        if sender is not None and not _is_ascii(sender) and "SMTPUTF8" not in params:
+            return self._refuse(replies.UTF8_NEEDED, "MAIL")
+        size = params.get("SIZE", 0)
+        if self._limits.message_size and isinstance(size, int) and size > self._limits.message_size:
+            return self._refuse(replies.TOO_LARGE, "MAIL", bad=False)
+        return ev.Mail(sender, params)
+
+    def _rcpt(self, argument: bytes) -> Event:
+        if not self.in_mail:
+            return self._refuse(replies.MAIL_FIRST, "RCPT")
+        if self._chunks is not None:
+            return self._refuse(replies.BAD_SEQUENCE, "RCPT")
+        if argument[:3].upper() != b"TO:":
+            return self._refuse(make_reply(501, "5.5.4", "Syntax: RCPT TO:<address>"), "RCPT")
+        try:
+            address, rest = parse_path(argument[3:].lstrip(b" "), utf8=True)
+            params = self._parameters(rest, self._rcpt_parsers)
+        except ValueError as error:
+            return self._refuse_by(error, "RCPT", "5.1.3")
+        if address is None:
+            return self._refuse(make_reply(501, "5.1.3", "A recipient is needed"), "RCPT")
+        if not self._utf8 and not _is_ascii(address):
+            return self._refuse(replies.UTF8_NEEDED, "RCPT")
+        return ev.Rcpt(address, params)
+
+    def _data_command(self, argument: bytes) -> Event:
+        if not self.in_mail:
+            return self._refuse(replies.MAIL_FIRST, "DATA")
+        if self._chunks is not None:
+            return self._refuse(replies.MIXED_BODY, "DATA")
+        if not self.recipients:
+            return self._refuse(replies.RECIPIENT_FIRST, "DATA", bad=False)
+        return ev.Data()
+
+    def _bdat(self, argument: bytes) -> Event:
+        if not self.in_mail:
+            return self._swallow(argument, replies.MAIL_FIRST)
+        if not self.recipients:
+            return self._swallow(argument, replies.RECIPIENT_FIRST)
+        try:
+            size, last = parse_chunk(argument)
+        except ValueError as error:
+            return self._end(make_reply(501, "5.5.4", str(error), close=True), "a chunk of unknown size")
+        first = self._chunks is None
+        if self._chunks is None:
+            self._chunks = ChunkReader(self._limits.message_size)
+        self._chunks.begin(size)
+        self._chunk_open, self._chunk_last = True, last
+        if first:
+            return ev.BodyStart()
+        return self._read_chunk(self._chunks) or _NOTHING
+
+    def _starttls(self, argument: bytes) -> Event:
+        if self.tls or "STARTTLS" not in self._config.extensions:
+            return self._refuse(replies.NOT_IMPLEMENTED if not self.tls else replies.BAD_SEQUENCE, "STARTTLS")
+        return ev.StartTls()
+
+    def _auth(self, argument: bytes) -> Event:
+        if self.authenticated:
+            return self._refuse(replies.ALREADY_AUTHENTICATED, "AUTH")
+        if self.in_mail:
+            return self._refuse(replies.AUTH_IN_TRANSACTION, "AUTH")
+        if not self._config.mechanisms or "AUTH" not in self._config.extensions:
+            needs_tls = "AUTH" in self._config.extensions and "STARTTLS" in self._offered()
+            return self._refuse(replies.TLS_REQUIRED if needs_tls else replies.NOT_IMPLEMENTED, "AUTH")
+        mechanism, _blank, initial = argument.strip().partition(b" ")
+        name = mechanism.decode("ascii", "replace").upper()
+        if name not in self._config.mechanisms:
+            return self._refuse(replies.UNKNOWN_MECHANISM, "AUTH")
+        if not initial:
+            return ev.Auth(name, None)
+        try:
+            return ev.Auth(name, b"" if initial == b"=" else _decode_base64(initial))
+        except ValueError:
+            return self._refuse(replies.BAD_BASE64, "AUTH")
+
+    def _verify(self, argument: bytes) -> Event:
+        return ev.Verify(argument.decode("utf-8", "replace").strip())
+
+    def _expand(self, argument: bytes) -> Event:
+        return ev.Expand(argument.decode("utf-8", "replace").strip())
+
+    def _simple(self, verb: str, argument: bytes, reply: Reply) -> Event:
+        return ev.Simple(verb, argument.decode("ascii", "replace"), reply)
+
+    def _help(self, argument: bytes) -> Event:
+        topic = argument.decode("ascii", "replace")
+        return ev.Simple("HELP", topic, Reply(214, "2.0.0", build_help(topic, self._config.hidden)))
+
+    # --- bodies -----------------------------------------------------------------------------------------------------
+
+    def _read_data(self, reader: DataReader) -> Event | None:
+        if not self._buffer:
+            return None
+        rest = reader.feed(self._buffer)
+        self._buffer = rest or b""
+        if rest is None:
+            if reader.kept >= self._limits.piece_bytes:
+                return ev.BodyBytes(reader.collect())
+            return None
+        self._data = None
+        if reader.broken:
+            return ev.BodyRefused(replies.BARE_IN_BODY, "bare CR or LF")
+        if reader.too_large:
+            return ev.BodyRefused(replies.TOO_LARGE, "too large")
+        return ev.BodyEnd(reader.collect(), reader.size)
+
+    def _read_chunk(self, reader: ChunkReader) -> Event | None:
+        if reader.left:
+            if not self._buffer:
+                return None
+            self._buffer = reader.feed(self._buffer)
+            if reader.left:
+                if reader.kept >= self._limits.piece_bytes:
+                    return ev.BodyBytes(reader.collect())
+                return None
+        self._chunk_open = False
+        if self._swallowed is not None:
+            reply, self._swallowed = self._swallowed, None
+            self._chunks = None
+            self._reset()
+            return self._refuse(reply, "BDAT")
+        if self._chunk_last:
+            reader.finish()
+        if reader.broken:
+            return ev.BodyRefused(replies.BARE_IN_BODY, "bare CR or LF")
+        if reader.too_large:
+            return ev.BodyRefused(replies.TOO_LARGE, "too large")
+        if self._chunk_last:
+            return ev.BodyEnd(reader.collect(), reader.size)
+        if reader.kept >= self._limits.piece_bytes:
+            self._chunk_open = True             # come back for ChunkDone
+            return ev.BodyBytes(reader.collect())
+        return ev.ChunkDone(reader.size)
+
+    def _read_auth_response(self, line: bytes, limit: int) -> Event:
+        if len(line) > limit:
+            return self._end(replies.ENDLESS_LINE, "an AUTH line too long")
+        if line == b"*":
+            return ev.AuthResponse(None)
+        try:
+            return ev.AuthResponse(_decode_base64(line))
+        except ValueError:
+            self._in_auth = False
+            return self._refuse(replies.BAD_BASE64, "AUTH")
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        """The transaction is over, however it ended: nothing of it is left."""
+        self.in_mail = False
+        self.recipients = 0
+        self._utf8 = False
+        self._data = None
+        self._chunks = None
+        self._chunk_open = self._chunk_last = False
+        self._swallowed = None
+
+    def _answered_mail(self, event: ev.Mail, reply: Reply) -> None:
+        if reply.code < 400:
+            self.in_mail = True
+            self._utf8 = "SMTPUTF8" in event.params
+
+    def _answered_rcpt(self, event: ev.Rcpt, reply: Reply) -> None:
+        if reply.code < 400:
+            self.recipients += 1
+
+    def _answered_data(self, event: ev.Data, reply: Reply) -> None:
+        if reply.code == 354:
+            self._data = DataReader(self._limits.message_size)
+        else:
+            self._reset()
+
+    def _answered_body(self, event: Event, reply: Reply) -> None:
+        self._reset()
+
+    def _answered_body_start(self, event: ev.BodyStart, reply: Reply) -> None:
+        raise UsageError("a refused BDAT transaction is answered by refuse_body")
+
+    def refuse_body(self, reply: Reply) -> None:
+        """Refuse the BDAT transaction that BodyStart announced: its chunk is swallowed, then the reply comes as Refused."""
+        if not isinstance(self._pending, ev.BodyStart) or self._chunks is None:
+            raise UsageError("no BodyStart is pending")
+        self._pending = None
+        self._chunks.swallow = True
+        self._swallowed = reply
+
+    def _answered_tls(self, event: ev.StartTls, reply: Reply) -> None:
+        if reply.code == 220:
+            self._buffer = b""
+
+    def _answered_simple(self, event: ev.Simple, reply: Reply) -> None:
+        if event.verb == "RSET":
+            self._reset()
+        elif event.verb == "QUIT":
+            self._closed = True
+
+    def _answered_auth(self, event: Event, reply: Reply) -> None:
+        self._in_auth = False
+
+    def _offered(self) -> frozenset[str]:
+        return self._config.extensions - {"STARTTLS"} if self.tls else self._config.extensions
+
+    # --- replies --------------------------------------------------------------------------------------------------------
+
+    def _send(self, reply: Reply) -> bytes:
+        if reply.close or reply.code == 421:
+            self._closed = True
+            self._buffer = b""
+        return format_reply(reply)
+
+    def _refuse(self, reply: Reply, verb: str, *, bad: bool = True) -> Event:
+        return ev.Refused(reply, verb, bad)
+
+    def _refuse_by(self, error: ValueError, verb: str, enhanced: str) -> Event:
+        if isinstance(error, UnknownParameter):
+            return self._refuse(make_reply(555, "5.5.4", str(error)), verb)
+        if isinstance(error, _ParameterError):
+            return self._refuse(make_reply(501, "5.5.4", str(error)), verb)
+        return self._refuse(make_reply(501, enhanced, f"Bad address: {error}"), verb)
+
+    def _parameters(self, rest: bytes, parsers: dict[str, Callable[[bytes | None], object]]) -> dict[str, object]:
+        if not rest:
+            return {}
+        if not rest.startswith(b" "):
+            raise ValueError("something stands behind the >")
+        if rest.isspace():
+            return {}
+        if not self.extended:
+            raise UnknownParameter("Parameters need EHLO")
+        try:
+            return parse_parameters(rest, parsers)
+        except UnknownParameter:
+            raise
+        except ValueError as error:
+            raise _ParameterError(str(error)) from None
+
+    def _end(self, reply: Reply, reason: str) -> Event:
+        self._buffer = b""
+        return ev.Violation(reply, reason)
+
+    def _violate(self, reply: Reply, reason: str) -> None:
+        self._buffer = b""
+        if self._violation is None:
+            self._violation = ev.Violation(reply, reason)
+
+
+class _ParameterError(ValueError):
+    """An ESMTP parameter that is known but wrong."""
+
+
+def _decode_base64(text: bytes) -> bytes:
+    return binascii.a2b_base64(text, strict_mode=True)
+
+
+def _is_ascii(address: Address) -> bool:
+    return address.local.isascii() and address.domain.isascii()
+
+
+_NOTHING: Event = None  # type: ignore[assignment]      # "more input is needed", in a method that must return an event
+
+# Behind these the client must wait for the answer.
+_MUST_WAIT = (ev.Hello, ev.Data, ev.Auth, ev.AuthResponse, ev.StartTls)
+
+_MOVES: dict[type, Callable[[ServerEngine, Event, Reply], None]] = {
+    ev.Mail: ServerEngine._answered_mail, ev.Rcpt: ServerEngine._answered_rcpt, ev.Data: ServerEngine._answered_data,
+    ev.BodyEnd: ServerEngine._answered_body, ev.BodyRefused: ServerEngine._answered_body,
+    ev.BodyStart: ServerEngine._answered_body_start, ev.StartTls: ServerEngine._answered_tls,
+    ev.Simple: ServerEngine._answered_simple, ev.Auth: ServerEngine._answered_auth,
+    ev.AuthResponse: ServerEngine._answered_auth,
+}  # type: ignore[dict-item]
+
+_READERS: dict[str, Callable[[ServerEngine, bytes], Event]] = {
+    "HELO": lambda engine, argument: engine._hello(argument, extended=False),
+    "EHLO": lambda engine, argument: engine._hello(argument, extended=True),
+    "MAIL": ServerEngine._mail,
+    "RCPT": ServerEngine._rcpt,
+    "DATA": ServerEngine._data_command,
+    "BDAT": ServerEngine._bdat,
+    "STARTTLS": ServerEngine._starttls,
+    "AUTH": ServerEngine._auth,
+    "VRFY": ServerEngine._verify,
+    "EXPN": ServerEngine._expand,
+    "HELP": ServerEngine._help,
+    "NOOP": lambda engine, argument: engine._simple("NOOP", argument, replies.OK),
+    "RSET": lambda engine, argument: engine._simple("RSET", argument, replies.OK),
+    "QUIT": lambda engine, argument: engine._simple("QUIT", argument, replies.BYE),
+}

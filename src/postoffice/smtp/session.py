@@ -1,0 +1,443 @@
+"""An SMTP session: what the engine understood is asked of the services, what they say is answered.
+
+One connection to SMTP-Accept or to submission (RFC 5321, RFC 6409). Owns the order of questions within a connection,
+its limits and time-outs. Grammar is `protocol.server`'s, a message `transaction`'s, who somebody is
+`authentication`'s.
+
+It is driven by callbacks: while a future is awaited the session is busy and answers nothing, and on the way of a small
+message no task is made. What one segment asked for is answered with one write. Settings are taken anew at each
+greeting and each MAIL. Invariants: nobody is served on a submission port before signing in; after 220 to STARTTLS
+nothing of before is known; a bug of ours is answered 451 or 421, never shown; every reply above 399 bears an id that
+the trace knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from postoffice.base.ids import format_id
+from postoffice.base.streams import TlsInfo, Wire
+from postoffice.policy.api import SignedIn
+from postoffice.policy.facts import Facts
+from postoffice.policy.verdict import Action, Stage
+from postoffice.settings import smtp_accept as keys
+from postoffice.smtp.authentication import SERVICE, Authentication
+from postoffice.smtp.body import TROUBLE
+from postoffice.smtp.greeting import format_greeting, get_host_name
+from postoffice.smtp.inquiry import expand, verify
+from postoffice.smtp.offers import build_offers
+from postoffice.smtp.protocol import events as smtp
+from postoffice.smtp.protocol.events import Reply
+from postoffice.smtp.protocol.server import ServerEngine
+from postoffice.smtp.services import Services
+from postoffice.smtp.submission import refuse_stranger
+from postoffice.smtp.transaction import Transaction
+from postoffice.trace import event_types as events
+from postoffice.trace.events import Event, EventType
+
+log = logging.getLogger(__name__)
+
+JOIN_BYTES = 32 * 1024          # replies are written out at the latest when they have come to this
+BACKLOG_BYTES = 64 * 1024       # unanswered input above which nothing more is read while the session is busy
+TURN_EVENTS = 200               # events answered before other connections get their turn
+
+_STOPPING = Reply(421, "4.3.2", ("The server is stopping",), close=True)
+_TIMED_OUT = Reply(421, "4.4.2", ("Time-out, closing the connection",), close=True)
+_TOO_BAD = Reply(421, "4.7.0", ("Too many bad commands",), close=True)
+_CRASHED = Reply(421, "4.3.0", ("Temporary trouble, try again later",), close=True)
+_REVOKED = Reply(421, "4.7.0", ("The account was changed, sign in again",), close=True)
+_NO_TLS = Reply(454, "4.7.0", ("TLS is not available now",))
+_VRFY_OFF = Reply(252, "2.5.2", ("Cannot verify the user, but will take the message and try to deliver it",))
+_EXPN_OFF = Reply(502, "5.5.1", ("EXPN is not available here",))
+_HELP_OFF = Reply(502, "5.5.1", ("HELP is not available here",))
+_READY_FOR_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
+
+
+class SmtpSession:
+    """See `base.streams.Session`. ``submission``: the port serves our own users alone."""
+
+    __slots__ = (
+        "_authentication", "_bad", "_busy", "_ended", "_ends_at", "_engine", "_full", "_opened_at", "_out", "_out_bytes",
+        "_paused", "_peer_done", "_reason", "_revoked", "_running", "_services", "_session_id", "_starting_tls",
+        "_stopping", "_submission", "_transaction", "_wire", "client", "facts", "snapshot",
+    )
+
+    _wire: Wire                     # these from `opened` on
+    facts: Facts
+    client: str
+
+    def __init__(self, services: Services, *, submission: bool = False) -> None:
+        self._services = services
+        self._submission = submission
+        self._engine = ServerEngine()
+        self.snapshot = services.settings()
+        self._transaction = Transaction(services, self)
+        self._authentication = Authentication(services, self)
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._busy = False              # a future is awaited
+        self._full = False              # the client does not take what is written
+        self._running = False
+        self._paused = False
+        self._ended = False
+        self._peer_done = False
+        self._stopping = False
+        self._revoked = False
+        self._starting_tls = False
+        self._bad = 0
+        self._session_id = 0
+        self._opened_at = 0.0
+        self._ends_at = 0.0
+        self._reason = "connection lost"
+
+    # --- base.streams.Session -------------------------------------------------------------------------
+
+    def opened(self, wire: Wire) -> None:
+        self._wire = wire
+        clock = self._services.clock
+        peer = wire.peer
+        self.client = str(peer.address)
+        self.facts = Facts(peer.address, submission=self._submission, secure=wire.tls is not None)
+        self._session_id = self._services.ids.next(clock.now())
+        self._opened_at = clock.monotonic()
+        self._ends_at = self._opened_at + self.snapshot[keys.TIMEOUT_SESSION]
+        self.record(events.SMTP_CONNECTED, self.client, peer.local_port)
+        verdict = self._services.pipeline.judge(Stage.CONNECT, self.facts, self.snapshot)
+        if verdict.action >= Action.DEFER:
+            self._say(Reply(554 if verdict.action is Action.REJECT else 421, "", (verdict.text,), close=True))
+        else:
+            text = format_greeting(self.snapshot, self._services.version, clock.now(), self._session_id)
+            self._put(self._engine.greet(Reply(220, "", (text,))))
+        self._flush()
+        self._set_deadline()
+
+    def received(self, data: bytes) -> None:
+        if self._ended:
+            return
+        self._engine.receive(data)
+        self._set_deadline()
+        self._run()
+
+    def secured(self, info: TlsInfo) -> None:
+        """RFC 3207 §4.2: both sides forget what they knew."""
+        self._starting_tls = False
+        self.facts = Facts(self.facts.client, submission=self._submission, secure=True)
+        self.go_on()
+
+    def writable(self, ready: bool, /) -> None:
+        self._full = not ready
+        if ready and not self._running and not self._ended:
+            self._run()
+
+    def peer_closed(self) -> None:
+        """What came before is still answered."""
+        self._peer_done = True
+        self._run()
+
+    def lost(self, error: Exception | None) -> None:
+        self._ended = True
+        self._engine.stop()
+        self._transaction.end()
+        self._authentication.end()
+        seconds = round(self._services.clock.monotonic() - self._opened_at, 1)
+        self.record(events.SMTP_CLOSED, self.client, self._transaction.accepted, seconds, self._reason)
+
+    def expired(self) -> None:
+        if self._ended:
+            return
+        if self._busy:
+            self._set_deadline()        # it is us who keeps the client waiting
+        else:
+            self._end("timed out", _TIMED_OUT)
+
+    def shut_down(self) -> None:
+        self._stopping = True
+        if not (self._busy or self._ended or self._transaction.in_body):
+            self._end("server stopped", _STOPPING)
+
+    def crashed(self) -> None:
+        """A bug of ours: said as something temporary."""
+        self._out.clear()
+        self._end("internal error", _CRASHED)
+
+    def recheck(self) -> None:
+        """End the session when its account lost the right to it."""
+        if self._ended or self._is_current():
+            return
+        self._revoked = True
+        if not self._busy:
+            self._end("right withdrawn", _REVOKED)
+
+    # --- what a transaction and a sign-in need ----------------------------------------------------------
+
+    def answer(self, reply: Reply, message_id: int = 0) -> None:
+        """Reply to the present event. Above 399 an id goes with it."""
+        if reply.code > 399:
+            reply = self._identify(reply, message_id)
+        self._put(self._engine.answer(reply))
+        if reply.close:
+            self._end("refused")
+
+    def wait(self) -> None:
+        self._busy = True
+
+    def go_on(self) -> None:
+        self._busy = False
+        self._set_deadline()
+        self._run()
+
+    def start_body(self, *, chunked: bool) -> None:
+        if chunked:
+            self._engine.proceed()
+        else:
+            self._put(self._engine.answer(smtp.START_DATA))
+
+    def challenge(self, data: bytes) -> None:
+        """Ask the client for its next SASL message."""
+        self._put(self._engine.challenge(data))
+
+    def is_login_offered(self) -> bool:
+        """Whether this client may sign in at all, as it is connected now."""
+        return self.snapshot[keys.DO_AUTH] and self._services.signin.may_offer(
+            self.facts.client, secure=self.facts.secure)
+
+    def signed_in(self, signed_in: SignedIn) -> None:
+        self.facts.signed_in = signed_in
+
+    def count_bad(self) -> None:
+        self._bad += 1
+
+    def record(self, event_type: EventType, *values: object, message_id: int = 0) -> None:
+        self._services.trace.record(Event(
+            event_type, self._services.clock.now(), values, message_id or self._session_id, self.client))
+
+    # --- the loop -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Answer what can be answered now, with one write. Not re-entered."""
+        if self._running:
+            return
+        self._running = True
+        left = TURN_EVENTS
+        try:
+            while left and not (self._busy or self._full or self._ended):
+                event = self._engine.next_event()
+                if event is None:
+                    break
+                left -= 1
+                self._handle(event)
+                if self._out_bytes > JOIN_BYTES:
+                    self._flush()
+            self._flush()
+        finally:
+            self._running = False
+        if self._ended:
+            return
+        if self._starting_tls:
+            self._start_tls()
+        elif not (self._busy or self._full):
+            if not left:
+                asyncio.get_running_loop().call_soon(self._run)
+            elif self._revoked:
+                self._end("right withdrawn", _REVOKED)
+            elif self._stopping and not self._transaction.in_body:
+                self._end("server stopped", _STOPPING)
+            elif self._peer_done:
+                self._end("closed by the client")
+        self._balance_reading()
+
+    def _handle(self, event: smtp.Event) -> None:
+        try:
+            _HANDLERS[type(event)](self, event)
+        except Exception:
+            log.exception("SMTP: %s failed", type(event).__name__)
+            self._transaction.reset()
+            self.answer(TROUBLE)
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self._out.append(data)
+            self._out_bytes += len(data)
+
+    def _say(self, reply: Reply) -> None:
+        """A reply that answers no command."""
+        self._put(self._engine.format(self._identify(reply, 0)))
+
+    def _identify(self, reply: Reply, message_id: int) -> Reply:
+        number = format_id(message_id or self._transaction.message_id or self._session_id)
+        return Reply(reply.code, reply.enhanced, (*reply.lines[:-1], f"{reply.lines[-1]} (id {number})"), reply.close)
+
+    def _flush(self) -> None:
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._out_bytes = 0
+            self._wire.write(data)
+
+    def _end(self, reason: str, reply: Reply | None = None) -> None:
+        """Say a last word and close."""
+        if self._ended:
+            return
+        if reply is not None:
+            self._say(reply)
+        self._ended = True
+        self._reason = reason
+        self._flush()
+        self._wire.close()
+
+    def _set_deadline(self) -> None:
+        left = self._ends_at - self._services.clock.monotonic()
+        self._wire.set_deadline(max(min(self.snapshot[keys.TIMEOUT_COMMAND], left), 0.0))
+
+    def _balance_reading(self) -> None:
+        pause = (self._busy or self._full) and self._engine.buffered > BACKLOG_BYTES
+        if pause is not self._paused and not self._ended:
+            self._paused = pause
+            if pause:
+                self._wire.pause_reading()
+            else:
+                self._wire.resume_reading()
+
+    def _is_current(self) -> bool:
+        signed_in = self.facts.signed_in
+        return signed_in is None or self._services.signin.is_current(signed_in, self.facts.client, SERVICE)
+
+    def _start_tls(self) -> None:
+        self._starting_tls = False
+        context = self._services.context()
+        if context is None:
+            self._end("no certificate", _CRASHED)
+            return
+        self._busy = True               # until `secured`
+        self._wire.start_tls(context)
+
+    # --- commands -------------------------------------------------------------------------------------
+
+    def _take_hello(self, event: smtp.Hello) -> None:
+        self._transaction.reset()
+        self.snapshot = self._services.settings()
+        facts = self.facts
+        facts.helo, facts.extended = event.name, event.extended
+        verdict = self._services.pipeline.judge(Stage.HELLO, facts, self.snapshot)
+        if verdict.action >= Action.DEFER:
+            facts.helo, facts.extended = "", False
+            self.answer(Reply(verdict.code, verdict.enhanced, (verdict.text,)))
+            return
+        offers = build_offers(
+            self.snapshot, tls=not facts.secure and self._services.context() is not None,
+            login=facts.signed_in is None and self.is_login_offered())
+        self._put(self._engine.accept_hello(get_host_name(self.snapshot), offers))
+
+    def _take_mail(self, event: smtp.Mail) -> None:
+        self.snapshot = self._services.settings()
+        if self._is_refused():
+            return
+        self._transaction.take_mail(event)
+
+    def _take_rcpt(self, event: smtp.Rcpt) -> None:
+        if not self._is_refused():
+            self._transaction.take_rcpt(event)
+
+    def _take_data(self, _event: smtp.Data) -> None:
+        if not self._is_refused():
+            self._transaction.open_body(chunked=False)
+
+    def _take_body_start(self, _event: smtp.BodyStart) -> None:
+        if not self._is_refused():
+            self._transaction.open_body(chunked=True)
+
+    def _take_piece(self, event: smtp.BodyBytes) -> None:
+        self._transaction.take_piece(event.chunks)
+
+    def _take_end(self, event: smtp.BodyEnd) -> None:
+        self._transaction.take_end(event.chunks)
+
+    def _take_lost_body(self, event: smtp.BodyRefused) -> None:
+        self._transaction.lose_body(event.reply, event.reason)
+
+    def _take_chunk(self, event: smtp.ChunkDone) -> None:
+        self.answer(Reply(250, "2.0.0", (f"{event.size} bytes taken",)))
+
+    def _take_auth(self, event: smtp.Auth) -> None:
+        self._authentication.take_auth(event)
+
+    def _take_auth_response(self, event: smtp.AuthResponse) -> None:
+        self._authentication.take_response(event.data)
+
+    def _take_start_tls(self, _event: smtp.StartTls) -> None:
+        if not self.snapshot[keys.ALLOW_STARTTLS] or self._services.context() is None:
+            self.answer(_NO_TLS)
+            return
+        self._transaction.reset()
+        self._authentication.reset()
+        self._starting_tls = True
+        self._busy = True
+        self.answer(_READY_FOR_TLS)
+
+    def _take_verify(self, event: smtp.Verify) -> None:
+        self.snapshot = self._services.settings()
+        if not self._is_refused():
+            self.answer(verify(self._services.directory, event.argument) if self.snapshot[keys.ALLOW_VRFY]
+                        else _VRFY_OFF)
+
+    def _take_expand(self, event: smtp.Expand) -> None:
+        self.snapshot = self._services.settings()
+        if not self._is_refused():
+            self.answer(expand(self._services.directory, event.argument) if self.snapshot[keys.ALLOW_EXPN]
+                        else _EXPN_OFF)
+
+    def _take_simple(self, event: smtp.Simple) -> None:
+        if event.verb == "RSET":
+            self._transaction.reset()
+        elif event.verb == "HELP" and not self._services.settings()[keys.ALLOW_HELP]:
+            self.answer(_HELP_OFF)
+            return
+        self.answer(event.reply)
+        if event.verb == "QUIT":
+            self._end("quit")
+
+    def _take_refused(self, event: smtp.Refused) -> None:
+        if event.bad:
+            self._bad += 1
+            if self._bad >= self.snapshot[keys.MAX_BAD_COMMANDS]:
+                self.record(events.SMTP_VIOLATION, self.client, "too many bad commands")
+                self.answer(_TOO_BAD)
+                return
+        self.answer(event.reply)
+
+    def _take_violation(self, event: smtp.Violation) -> None:
+        self.record(events.SMTP_VIOLATION, self.client, event.reason)
+        self._end("protocol error", event.reply)
+
+    def _is_refused(self) -> bool:
+        """Whether the client may do nothing now; it has been told."""
+        refusal = refuse_stranger(self.facts, offered=self.is_login_offered()) if self._submission else None
+        if refusal is None and not self._is_current():
+            refusal = _REVOKED
+        if refusal is not None:
+            self.answer(refusal)
+        return refusal is not None
+
+
+_HANDLERS: Mapping[type, Callable[[SmtpSession, Any], None]] = {
+    smtp.Hello: SmtpSession._take_hello,
+    smtp.Mail: SmtpSession._take_mail,
+    smtp.Rcpt: SmtpSession._take_rcpt,
+    smtp.Data: SmtpSession._take_data,
+    smtp.BodyStart: SmtpSession._take_body_start,
+    smtp.BodyBytes: SmtpSession._take_piece,
+    smtp.BodyEnd: SmtpSession._take_end,
+    smtp.BodyRefused: SmtpSession._take_lost_body,
+    smtp.ChunkDone: SmtpSession._take_chunk,
+    smtp.Auth: SmtpSession._take_auth,
+    smtp.AuthResponse: SmtpSession._take_auth_response,
+    smtp.StartTls: SmtpSession._take_start_tls,
+    smtp.Verify: SmtpSession._take_verify,
+    smtp.Expand: SmtpSession._take_expand,
+    smtp.Simple: SmtpSession._take_simple,
+    smtp.Refused: SmtpSession._take_refused,
+    smtp.Violation: SmtpSession._take_violation,
+}
