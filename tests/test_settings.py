@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from postoffice import settings
 from postoffice.catalog import build_registry
 from postoffice.config.keys import Applies, Key
 from postoffice.config.manual import build_settings_page
+from postoffice.config.registry import Registry
+from postoffice.settings.dispatch import SPOOL
 
 REGISTRY = build_registry()
 KEYS = REGISTRY.list_below("")
@@ -27,6 +32,23 @@ def test_a_key_is_declared_whole(key: Key[object]) -> None:
     assert f"### `{key.path}`" in MANUAL
     with pytest.raises(ValueError, match=r".+"):
         key.parse("\x00 no value of any kind \n(")
+
+
+def test_a_constant_is_called_as_its_key() -> None:
+    """SMTP-Accept/Config/AllowVRFY is settings.smtp_accept.ALLOW_VRFY, and every constant stands in its module's KEYS."""
+    for file in sorted(Path(settings.__file__).parent.glob("[a-z]*.py")):
+        module = import_module(f"postoffice.settings.{file.stem}")
+        constants = {name: value for name, value in vars(module).items() if isinstance(value, Key)}
+        assert set(constants.values()) == set(module.KEYS)
+        for name, key in constants.items():
+            assert key.module.lower().replace("-", "_") == file.stem
+            assert name.replace("_", "") == key.name.upper() or key is SPOOL
+            assert REGISTRY.find(key.path) is key
+
+
+def test_a_path_cannot_be_declared_twice() -> None:
+    with pytest.raises(ValueError, match="declared twice"):
+        Registry([SPOOL, replace(SPOOL, path=SPOOL.path.upper())])
 
 
 def test_paths_match_without_regard_to_case() -> None:

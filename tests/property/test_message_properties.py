@@ -127,7 +127,7 @@ def test_decoding_never_raises_and_stores(data: bytes, label: str) -> None:
         decode_transfer(data, encoding)
 
 
-@given(st.text(st.characters(codec="cp932", exclude_characters="\x0e\x0f\x1b"), max_size=60))
+@given(st.text(st.characters(codec="cp932", exclude_characters="¢£¬‖−〜"), max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_japanese_labels_read_what_windows_writes(text: str) -> None:
     data = text.encode("cp932")
@@ -140,7 +140,14 @@ def test_japanese_labels_read_what_windows_writes(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_undeclared_japanese_is_guessed_right(text: str) -> None:
     for codec in ("iso2022_jp", "utf-8", "euc_jp", "cp932"):
-        assert guess_text(text.encode(codec)) == (text, True)
+        data = text.encode(codec)
+        if codec in ("euc_jp", "cp932") and is_utf8(data):
+            continue                        # two kanji may be two Greek letters: nobody can tell
+        assert guess_text(data) == (text, True)
+
+
+def is_utf8(data: bytes) -> bool:
+    return data.decode("utf-8", "replace").encode("utf-8") == data
 
 
 @given(HOSTILE)

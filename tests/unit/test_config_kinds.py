@@ -34,7 +34,12 @@ def test_ports_refuse(text: str) -> None:
     (kinds.Bytes(), "50M", 52428800), (kinds.Bytes(), "1 KiB", 1024), (kinds.Bytes(), "0", 0),
     (kinds.NETWORKS, "192.0.2.0/24, 2001:db8::1", (ip_network("192.0.2.0/24"), ip_network("2001:db8::1"))),
     (kinds.NETWORKS, "192.0.2.7/24", (ip_network("192.0.2.0/24"),)),
+    (kinds.NETWORKS, "192.0.2.0 ::ffff:192.0.2.9", (ip_network("192.0.2.0"), ip_network("192.0.2.9"))),
+    (kinds.Networks(zero_is_wildcard=True), "222.33.44.0 10.0.0.0 10.0.7.1 0.0.0.0 10.1.0.0/24", (
+        ip_network("222.33.44.0/24"), ip_network("10.0.0.0/8"), ip_network("10.0.7.1"), ip_network("0.0.0.0/32"),
+        ip_network("10.1.0.0/24"))),
     (kinds.DOMAIN, "日本語.JP", "xn--wgv71a119e.jp"),
+    (kinds.Domain(may_begin_with_dot=True), ".example.co.jp", "example.co.jp"),
     (kinds.DOMAINS, "a.test B.test a.test", ("a.test", "b.test")),
     (kinds.DOMAINS_OR_NETWORKS, "10.0.0.0/8 .example.jp", (ip_network("10.0.0.0/8"), "example.jp")),
 ])
@@ -46,7 +51,8 @@ def test_values(kind: kinds.YesNo, text: str, value: object) -> None:
 @pytest.mark.parametrize(("kind", "text"), [
     (kinds.YES_NO, "true"), (kinds.Int(1, 5), "6"), (kinds.Int(1, 5), "0x3"), (kinds.Int(), "9" * 30), (kinds.Seconds(), "5y"),
     (kinds.Seconds(10), "9"), (kinds.Bytes(), "5X"), (kinds.NETWORKS, "10.0.0.0/33"), (kinds.NETWORKS, "host"),
-    (kinds.DOMAIN, "a..b"), (kinds.DOMAIN, "-a.b"), (kinds.DOMAIN, ""), (kinds.DOMAIN, "a b"), (kinds.DOMAIN, "x" * 64 + ".jp"),
+    (kinds.DOMAIN, "192.0.2.1"), (kinds.DOMAIN, ".a.b"), (kinds.REGEX, "a{99999999999999999999}"), (kinds.PATH, "/a\tb"),
+    (kinds.NETWORKS, "fe80::1%lo"), (kinds.DOMAIN, "a..b"), (kinds.DOMAIN, "-a.b"), (kinds.DOMAIN, ""), (kinds.DOMAIN, "a b"), (kinds.DOMAIN, "x" * 64 + ".jp"),
     (kinds.REGEX, "("), (kinds.PATH, "relative"), (kinds.TEXT, "two\nlines"), (kinds.ADDRESSES, "localhost"),
 ])
 def test_refusals_say_what_is_allowed(kind: kinds.YesNo, text: str) -> None:

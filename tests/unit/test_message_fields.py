@@ -112,14 +112,16 @@ def test_labels_are_a_closed_table() -> None:
         assert is_known_charset(label)
     assert decode_text(b"caf\xe9", "iso-8859-1") == ("café", False)
     assert decode_text(b"caf\xe9", "utf-8")[1]
+    assert decode_text("あ".encode("utf-16"), "UTF_16") == ("あ", False)
+    assert decode_text(b"\x1b$B-!\x1b(B", "iso2022jp_2") == ("①", False)
 
 
 def test_guesses_are_marked_and_lose_nothing() -> None:
     assert guess_text(b"plain") == ("plain", False)
     assert guess_text("日本".encode()) == ("日本", True)
-    text, guessed = jp_decode(b"\x1b$B\x7e\x7e\x1b(B", "iso-2022-jp")
+    text, guessed = jp_decode(b"\x1b$B\x28\x5f\x1b(B", "iso-2022-jp")
     assert guessed
-    assert text == "~~"
+    assert text == "(_"
     assert guess_text(bytes(range(128, 256)))[1]
 
 

@@ -40,7 +40,8 @@ class Server:
         self.signin = FakeSignIn({"alice": "secret", "bob": "hidden"})
         contexts = Contexts(lambda: TlsChoice((Path("server.pem"),)), spool)
         self.maildrops = Maildrops(spool)
-        services = Services(self.store, self.signin, self.maildrops, MemoryTrace(), SystemClock(),      # type: ignore[arg-type]
+        services = self.services = Services(
+            self.store, self.signin, self.maildrops, MemoryTrace(), SystemClock(),
                             lambda: Rules("mail.example.test"), lambda: contexts.get_server_context("pop3"))
         self.counts = ConnectionCounts(lambda: ConnectionLimits(total=50))
         listener = Pop3Listener(services)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -203,6 +206,75 @@ def test_auth_plain(office: Office) -> None:
         assert (await ask(wire, b"AUTH NTLM\r\n")).startswith(b"-ERR Unknown mechanism")
         assert await ask(wire, b"AUTH\r\n") == b"+OK\r\nPLAIN\r\nSCRAM-SHA-256\r\n.\r\n"
         assert (await ask(wire, b"AUTH PLAIN\r\n" + b"A" * 4000 + b"\r\n")).startswith(b"+ \r\n-ERR Line too long")
+
+    asyncio.run(run())
+
+
+def scram(login: str, password: str, *, server: Callable[[bytes], bytes]) -> bytes:
+    """A SCRAM-SHA-256 client (RFC 7677); ``server`` sends a line's data and gives the next challenge's."""
+    first = f"n={login},r=clientnonce"
+    reply = server(b"n,," + first.encode()).decode()
+    fields = dict(part.split("=", 1) for part in reply.split(","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    without = f"c=biws,r={fields['r']}"
+    signed = f"{first},{reply},{without}".encode()
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    final = server(f"{without},p={base64.b64encode(proof).decode()}".encode())
+    if final.startswith(b"v="):
+        assert base64.b64decode(final[2:]) == hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+    return final
+
+
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize(("login", "password", "works"), [
+    ("alice", "secret pass", True), ("alice", "wrong", False), ("nobody", "secret pass", False)])
+def test_auth_scram(office: Office, login: str, password: str, works: bool, initial: bool) -> None:
+    async def run() -> None:
+        wire = office.open()
+        wire.take()
+        if not initial:
+            assert await ask(wire, b"AUTH SCRAM-SHA-256\r\n") == b"+ \r\n"
+        lead = [b"AUTH SCRAM-SHA-256 " if initial else b""]
+        said: list[bytes] = []
+        loop = asyncio.get_running_loop()
+
+        def server(data: bytes) -> bytes:
+            line = (lead.pop() if lead else b"") + base64.b64encode(data) + b"\r\n"
+            reply = asyncio.run_coroutine_threadsafe(ask(wire, line), loop).result(10)
+            said.append(reply)
+            return base64.b64decode(reply[2:]) if reply.startswith(b"+ ") else reply
+
+        final = await asyncio.to_thread(scram, login, password, server=server)
+        if works:
+            assert final.startswith(b"v=") and office.services.maildrops.try_take(1), "not yet signed in"
+            office.services.maildrops.release(1)
+            assert (await ask(wire, b"\r\n")).startswith(b"+OK 0 messages")
+            assert await ask(wire, b"STAT\r\n") == b"+OK 0 0\r\n"
+        else:
+            assert final.startswith(b"-ERR [AUTH]")
+            assert (await ask(wire, b"STAT\r\n")).startswith(b"-ERR Sign in first")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("answer", "start"), [(b"*\r\n", b"-ERR [AUTH] Cancelled"), (b"AAAA\r\n", b"-ERR [AUTH]"), (b"%\r\n", b"-ERR")])
+def test_auth_scram_left_at_the_last_word(office: Office, answer: bytes, start: bytes) -> None:
+    async def run() -> None:
+        wire = office.open()
+        loop = asyncio.get_running_loop()
+        lead = [b"AUTH SCRAM-SHA-256 "]
+
+        def server(data: bytes) -> bytes:
+            line = (lead.pop() if lead else b"") + base64.b64encode(data) + b"\r\n"
+            return base64.b64decode(asyncio.run_coroutine_threadsafe(ask(wire, line), loop).result(10)[2:])
+
+        wire.take()
+        assert (await asyncio.to_thread(scram, "alice", "secret pass", server=server)).startswith(b"v=")
+        assert (await ask(wire, answer)).startswith(start)
+        assert (await ask(wire, b"\r\n")).startswith(b"-ERR Unknown command")
+        assert (await ask(wire, b"STAT\r\n")).startswith(b"-ERR Sign in first")
 
     asyncio.run(run())
 

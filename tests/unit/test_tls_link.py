@@ -219,9 +219,12 @@ def test_the_end_under_tls_is_said(contexts: Contexts) -> None:
     """Without close_notify a client could not tell the end from a cut (RFC 8446 §6.1)."""
     async def main() -> None:
         async with Service(contexts, implicit=True) as service:
+            strict = trusting(contexts)
+            strict.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+
             def talk() -> bytes:
                 with socket.create_connection(("127.0.0.1", service.port), timeout=10) as plain, \
-                        trusting(contexts).wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as sock:
+                        strict.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as sock:
                     sock.sendall(b"BYE\r\n")
                     got = b""
                     while data := sock.recv(100):

@@ -108,6 +108,7 @@ class SavedSettings:
         if version > _SCHEMA_VERSION:
             raise PostOfficeError(f"{path} belongs to a newer version of Post.Office.", "Use that version.")
         self._get_version = self._reader.cursor().execute
+        self._taken = int(fetch_all(self._reader, "SELECT coalesce(max(id), 0) FROM setting_changes")[0][0])
         self._seen = -1
         self._snapshot = Snapshot(registry, {})
         self._complained: set[tuple[str, str]] = set()
@@ -170,8 +171,18 @@ class SavedSettings:
         rows = fetch_all(
             self._reader, "SELECT id, seconds, who, origin, path, before, after FROM setting_changes"
             " WHERE substr(path, 1, ?) = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?", (len(path), path, limit))
-        return [Changed(number, seconds, who, origin, path, self._mask(path, before), self._mask(path, after))
-                for number, seconds, who, origin, path, before, after in rows]
+        return [self._build_change(row) for row in rows]
+
+    def take_changes(self) -> list[Changed]:
+        """The changes, by any process, since the last call (or since this object was made), oldest first: for the log.
+        Secrets read ****; None stands for the default."""
+        rows = fetch_all(
+            self._reader, "SELECT id, seconds, who, origin, path, before, after FROM setting_changes WHERE id > ? ORDER BY id",
+            (self._taken,))
+        changes = [self._build_change(row) for row in rows]
+        if changes:
+            self._taken = changes[-1].id
+        return changes
 
     def get_undo(self, change_id: int) -> tuple[str, str | None]:
         """The path of a change's key and the text it had before (None: the default). Raises InputError when there is no
@@ -208,6 +219,10 @@ class SavedSettings:
                 continue
             texts[key] = text
         return Snapshot(self.registry, texts, generation)
+
+    def _build_change(self, row: tuple[Any, ...]) -> Changed:
+        number, seconds, who, origin, path, before, after = row
+        return Changed(number, seconds, who, origin, path, self._mask(path, before), self._mask(path, after))
 
     def _mask(self, path: str, text: str | None) -> str | None:
         key = self.registry.find(path)

@@ -18,6 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from postoffice.base.errors import InputError
 from postoffice.directory.model import Credentials, ScramVerifier
+from postoffice.sasl.scram import make_scram_verifier
 from postoffice.settings.account_manager import PASSWORD, SCRAM_ITERATIONS, STORE_SCRAM
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1, type=Typ
 _MAX_MEMORY_KIB = 262_144
 _MAX_TIME = 16
 _MAX_LANES = 16
+_PHC = re.compile(r"\$argon2(?:id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+\Z")
 MAX_PASSWORD = 1024                     # characters
 MIN_ITERATIONS = 4096                   # RFC 7677 §4, for verifiers brought along
 MAX_ITERATIONS = 10_000_000             # a client must compute them, too
@@ -59,8 +61,6 @@ def build_credentials(password: str, settings: Snapshot) -> Credentials:
     check_password(password, settings[PASSWORD])
     scram = None
     if settings[STORE_SCRAM]:
-        from postoffice.sasl.scram import make_scram_verifier
-
         salt, iterations = secrets.token_bytes(16), settings[SCRAM_ITERATIONS]
         scram = ScramVerifier(salt, iterations, *make_scram_verifier(password, salt, iterations))
     return Credentials(_HASHER.hash(_prepare(password)), scram)
@@ -77,6 +77,8 @@ def verify_password(argon2_hash: str, password: str) -> bool:
 def parse_argon2(text: str) -> str:
     """A ready argon2 hash in PHC form, as far as it is safe to verify. Raises InputError."""
     try:
+        if not _PHC.match(text):
+            raise ValueError
         parameters = extract_parameters(text)
     except (InvalidHashError, ValueError):
         raise InputError("argon2", "This is no argon2 hash ($argon2id$v=19$m=...,t=...,p=...$salt$hash).") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ _JAPANESE = {
     "パスワード": "password",
 }
 _YES = {"yes": True, "no": False, "はい": True, "いいえ": False}
+_NOT_CP932 = re.compile("[\x80\xa0\uf8f0-\uf8f3]")     # what Python's codec makes of octets that cp932 has not
 _SEPARATOR = ";"                            # between several addresses in one field
 
 Progress = Callable[[int, int], None]
@@ -144,9 +146,11 @@ def _decode(data: bytes) -> str:
         raise InputError("file", "The file is UTF-16.", "Save it as CSV in UTF-8.")
     for encoding in ("utf-8-sig", "cp932"):
         try:
-            return data.decode(encoding)
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        if encoding != "cp932" or not _NOT_CP932.search(text):
+            return text
     raise InputError("file", "The file is neither UTF-8 nor cp932 (Shift_JIS).", "Save it as CSV in UTF-8.")
 
 

@@ -52,22 +52,33 @@ _CODECS = {
     "iso-8859-8-i": "iso8859_8", "iso-8859-8-e": "iso8859_8", "iso-8859-9": "cp1254", "iso-8859-11": "cp874",
     "tis-620": "cp874", "windows-874": "cp874", "macintosh": "mac_roman", "x-mac-roman": "mac_roman",
 }
-# Not charsets, or (punycode, unicode_escape) dangerous as such: never reached by a label.
+# Among Python's aliases, what is no charset.
 _NO_CHARSETS = {
     "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "tactis",
 }
-_CODECS = {
-    name.replace("_", "-"): codec for name, codec in _python_aliases.items() if codec not in _NO_CHARSETS
-} | {f"windows-{page}": f"cp{page}" for page in (1250, 1251, *range(1253, 1259))} | {
-    f"iso-8859-{part}": f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)
-} | {f"cp{page}": f"cp{page}" for page in (437, 850, 866, 1250, 1251, 1253, 1254, 1255, 1256, 1257, 1258)} | {
-    "koi8-r": "koi8_r", "koi8-u": "koi8_u",
-} | _CODECS
-# These give ASCII bytes another meaning, so that plain ASCII is no short cut.
-_SHIFTING = {"utf-7", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "iso2022_kr", "hz"}
-_SHIFTING |= {codec for codec in _CODECS.values() if codec.startswith(("cp0", "cp1026", "cp1140", "cp273", "cp424", "cp500"))}
+# Python's own names of the Japanese sets; theirs too go to `japanese`.
+_FAMILIES = {"iso2022_jp": "iso-2022-jp", "euc_j": "euc-jp", "shift_jis": "shift_jis", "cp932": "shift_jis"}
 
-_QP_HEX = re.compile(rb"=+")
+
+def _find_family(codec: str) -> str | None:
+    return next((family for start, family in _FAMILIES.items() if codec.startswith(start)), None)
+
+
+_ALIASES = {name.replace("_", "-"): codec for name, codec in _python_aliases.items() if codec not in _NO_CHARSETS}
+_JAPANESE = {name: family for name, codec in _ALIASES.items() if (family := _find_family(codec))} | _JAPANESE
+_CODECS = (
+    {name: codec for name, codec in _ALIASES.items() if not _find_family(codec)}
+    | {f"windows-{page}": f"cp{page}" for page in (1250, 1251, *range(1253, 1259))}
+    | {f"iso-8859-{part}": f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)}
+    | {f"cp{page}": f"cp{page}" for page in (437, 850, 866, 1250, 1251, *range(1253, 1259))}
+    | {"koi8-r": "koi8_r", "koi8-u": "koi8_u"}
+    | _CODECS
+)
+# These give ASCII bytes another meaning, so that plain ASCII is no short cut: escapes, wide units, EBCDIC.
+_SHIFTING = {codec for codec in _CODECS.values() if re.match("utf[-_](7|16|32)", codec)}
+_SHIFTING |= {"iso2022_kr", "hz", "cp037", "cp273", "cp424", "cp500", "cp1026", "cp1140"}
+
+_PADDING = re.compile(rb"=+")
 
 
 def decode_text(data: bytes, label: str) -> tuple[str, bool]:
@@ -106,7 +117,7 @@ def decode_base64(data: bytes) -> bytes:
     except binascii.Error:
         pass
     pieces = []
-    for block in _QP_HEX.split(data):
+    for block in _PADDING.split(data):
         digits = block.translate(None, _NOT_BASE64)
         if len(digits) % 4 == 1:
             digits = digits[:-1]

@@ -16,8 +16,9 @@ MAX_MAILBOXES = 2_000
 # The two forms nearly all addresses have, each followed by a comma or the end. No two neighbouring parts of the
 # pattern match the same character, so a failure costs one look.
 _ATOM = r'[^\s"<>(),:;\\@\[\]]+'
+_PHRASE = r'[^\s"<>(),:;\\@\[\]][^"<>(),:;\\@\[\]]*'
 _COMMON = re.compile(
-    rf'[ \t]*(?:(?:"([^"\\]*)"[ \t]*|([^"<>(),:;\\@\[\]]*))<({_ATOM})@({_ATOM})>|({_ATOM})@({_ATOM}))[ \t]*(?:,|\Z)')
+    rf'[ \t]*(?:(?:"([^"\\]*)"[ \t]*|({_PHRASE}|))<({_ATOM})@({_ATOM})>|({_ATOM})@({_ATOM}))[ \t]*(?:,|\Z)')
 _PIECE = re.compile(r'[^\s"<>(),:;\[\]@]+|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\[[^\]]*\]?|\s+|.', re.S)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 
@@ -44,7 +45,9 @@ def parse_mailboxes(value: bytes, limit: int = MAX_MAILBOXES) -> list[Mailbox]:
             break
         position = match.end()
     if not text.isprintable():
-        found = [Mailbox(clean_text(box.name).strip(), clean_text(box.local), clean_text(box.domain)) for box in found]
+        found = [
+            Mailbox(clean_text(box.name).strip(), clean_text(box.local), clean_text(box.domain)) for box in found
+        ]
     return found
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
 from postoffice.base.errors import PostOfficeError
 
 CONTROL_NAME = "control"
+_CREDENTIALS = struct.Struct("@iII")    # pid, uid, gid: unix(7), SO_PEERCRED
 _ANSWER_SECONDS = 45.0                  # longer than a graceful stop may take
 
 
@@ -43,6 +45,16 @@ def is_running(spool: Path) -> bool:
         return False
     connection.close()
     return True
+
+
+def find_server_pid(spool: Path) -> int | None:
+    """The pid of Dispatch, as the kernel says it for the other end of its socket; None when no server runs."""
+    connection = connect(spool)
+    if connection is None:
+        return None
+    with connection:
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(packed)[0])
 
 
 def ask(spool: Path, request: str, *, seconds: float = _ANSWER_SECONDS, **parameters: Any) -> dict[str, Any]:

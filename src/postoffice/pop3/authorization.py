@@ -13,7 +13,7 @@ from typing import Protocol
 from postoffice.base.streams import Wire
 from postoffice.policy.api import SignedIn, SignInFailure
 from postoffice.pop3.answers import format_lines
-from postoffice.pop3.auth import MECHANISMS, Exchange, Verification, start_exchange
+from postoffice.pop3.auth import MECHANISMS, Exchange, Verification
 from postoffice.pop3.maildrop import Maildrop
 from postoffice.pop3.protocol.commands import Command
 from postoffice.pop3.protocol.replies import format_challenge, format_error
@@ -108,21 +108,16 @@ class Authorization:
             self._host.refuse(format_error("Unknown mechanism"))
         else:
             client = self._wire.peer.address
-            self._exchange = start_exchange(command.text, self._services.signin, client, SERVICE)
-            if command.initial is not None:
-                self.take_response(command.initial)
-            else:
-                self._challenge(b"")
+            self._exchange = Exchange(command.text, self._services.signin, client, SERVICE)
+            self._step(self._exchange, command.initial)
 
     def take_response(self, data: bytes | None) -> None:
         """The answer to a challenge; None: the client gives up."""
-        exchange = self._exchange
+        exchange, proved = self._exchange, self._proved
         if exchange is None or data is None:
             self.reset()
             self._host.refuse(format_error("Cancelled", "AUTH"))
-            return
-        if self._proved is not None:
-            proved = self._proved
+        elif proved is not None:
             self.reset()
             if data:
                 self._host.refuse(_BROKEN)
@@ -130,7 +125,12 @@ class Authorization:
                 self._host.say(_FAILURES[SignInFailure.WRONG])      # changed while the client thought
             else:
                 self._open(proved)
-            return
+        else:
+            self._step(exchange, data)
+
+    # --- signing in -----------------------------------------------------------------------------------
+
+    def _step(self, exchange: Exchange, data: bytes | None) -> None:
         step = exchange.take(data)
         if isinstance(step, bytes):
             self._challenge(step)
@@ -139,8 +139,6 @@ class Authorization:
             self._host.refuse(_BROKEN)
         else:
             self._begin(step)
-
-    # --- signing in -----------------------------------------------------------------------------------
 
     def _challenge(self, data: bytes) -> None:
         self._engine.expect_response()

@@ -161,7 +161,8 @@ class Intake:
         return future
 
     def prepare(self, incoming: Incoming) -> Prepared | Refused:
-        """Parse, judge and route; ``body`` must have passed `strip_return_path`. A refusal has been told to the trace. Never raises."""
+        """Parse, judge and route; the body must have passed `strip_return_path`. A refusal has been told to the trace.
+        Never raises."""
         try:
             return self._prepare(incoming)
         except Exception:

@@ -85,17 +85,23 @@ class Body:
                 chunks = [self.head]
             await self._writer.write(chunks)
             self._held = 0
-        except Exception as error:
-            self._fail(error)
+        except StoreFailure as failure:
+            self._fail_by(failure)
+        except Exception:
+            log.exception("a large message cannot be written")
+            self._fail(TROUBLE)
 
     async def finish(self) -> LargeFile | None:
         """The file with all of the body, durable; None when it failed."""
         assert self._writer is not None
         try:
             return await self._writer.finish()
-        except Exception as error:
-            self._fail(error)
-            return None
+        except StoreFailure as failure:
+            self._fail_by(failure)
+        except Exception:
+            log.exception("a large message cannot be finished")
+            self._fail(TROUBLE)
+        return None
 
     def drop(self) -> None:
         """Forget everything and give the memory back. A finished file belongs to the store."""
@@ -114,13 +120,12 @@ class Body:
         self._reserved += size
         return True
 
-    def _fail(self, error: Exception) -> None:
-        if isinstance(error, StoreFailure):
-            log.warning("a large message cannot be written: %s", error)
-            self.failure = NO_DISK if error.failure is Failure.DISK_FULL else TROUBLE
-        else:
-            log.error("a large message cannot be written", exc_info=error)
-            self.failure = TROUBLE
+    def _fail_by(self, failure: StoreFailure) -> None:
+        log.warning("a large message cannot be written: %s", failure)
+        self._fail(NO_DISK if failure.failure is Failure.DISK_FULL else TROUBLE)
+
+    def _fail(self, reply: Reply) -> None:
+        self.failure = reply
         self._chunks.clear()
         self._held = 0
         self.head = b""

@@ -47,5 +47,5 @@ def _resolve(directory: Directory, argument: str) -> Resolution:
 
 def _show(account: Account) -> str:
     # What an administrator typed must not end the line; the reply is ASCII unless the client asked for more.
-    name = "".join(char if char.isascii() and char.isprintable() and char not in '<>"' else "?" for char in account.name)
+    name = "".join(char if " " <= char <= "~" and char not in '<>"' else "?" for char in account.name)
     return f"{name} <{account.address}>"

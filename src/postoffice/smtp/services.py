@@ -16,6 +16,7 @@ from postoffice.policy.pipeline import Pipeline
 from postoffice.queue.intake import Intake
 from postoffice.smtp.aborts import Aborts
 from postoffice.smtp.budget import MemoryBudget
+from postoffice.smtp.offers import Offers
 from postoffice.store.api import Store
 from postoffice.trace.api import Trace
 
@@ -38,4 +39,5 @@ class Services:
     version: str = ""
     budget: MemoryBudget = field(default_factory=MemoryBudget)
     aborts: Aborts = field(default_factory=Aborts)
+    offers: Offers = field(default_factory=Offers)
     tasks: Tasks = field(default_factory=Tasks)

@@ -24,16 +24,16 @@ from postoffice.policy.api import SignedIn
 from postoffice.policy.facts import Facts
 from postoffice.policy.verdict import Action, Stage
 from postoffice.settings import smtp_accept as keys
-from postoffice.smtp.authentication import SERVICE, Authentication
+from postoffice.smtp.authentication import MECHANISMS, SERVICE, Authentication
 from postoffice.smtp.body import TROUBLE
-from postoffice.smtp.greeting import format_greeting, get_host_name
+from postoffice.smtp.greeting import format_greeting
 from postoffice.smtp.inquiry import expand, verify
-from postoffice.smtp.offers import build_offers
+from postoffice.smtp.offers import Situation
 from postoffice.smtp.protocol import events as smtp
 from postoffice.smtp.protocol.events import Reply
+from postoffice.smtp.protocol.reply import START_DATA, START_TLS, format_reply
 from postoffice.smtp.protocol.server import ServerEngine
 from postoffice.smtp.services import Services
-from postoffice.smtp.submission import refuse_stranger
 from postoffice.smtp.transaction import Transaction
 from postoffice.trace import event_types as events
 from postoffice.trace.events import Event, EventType
@@ -51,18 +51,16 @@ _CRASHED = Reply(421, "4.3.0", ("Temporary trouble, try again later",), close=Tr
 _REVOKED = Reply(421, "4.7.0", ("The account was changed, sign in again",), close=True)
 _NO_TLS = Reply(454, "4.7.0", ("TLS is not available now",))
 _VRFY_OFF = Reply(252, "2.5.2", ("Cannot verify the user, but will take the message and try to deliver it",))
-_EXPN_OFF = Reply(502, "5.5.1", ("EXPN is not available here",))
-_HELP_OFF = Reply(502, "5.5.1", ("HELP is not available here",))
-_READY_FOR_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
 
 
 class SmtpSession:
     """See `base.streams.Session`. ``submission``: the port serves our own users alone."""
 
     __slots__ = (
-        "_authentication", "_bad", "_busy", "_ended", "_ends_at", "_engine", "_full", "_opened_at", "_out", "_out_bytes",
-        "_paused", "_peer_done", "_reason", "_revoked", "_running", "_services", "_session_id", "_starting_tls",
-        "_stopping", "_submission", "_transaction", "_wire", "client", "facts", "snapshot",
+        "_authentication", "_backlog", "_bad", "_busy", "_ended", "_ends_at", "_engine", "_full", "_opened_at",
+        "_out", "_out_bytes", "_paused", "_peer_done", "_reason", "_revoked", "_running", "_services",
+        "_session_id", "_starting_tls", "_stopping", "_submission", "_transaction", "_wire", "client", "facts",
+        "snapshot",
     )
 
     _wire: Wire                     # these from `opened` on
@@ -72,8 +70,8 @@ class SmtpSession:
     def __init__(self, services: Services, *, submission: bool = False) -> None:
         self._services = services
         self._submission = submission
-        self._engine = ServerEngine()
         self.snapshot = services.settings()
+        self._engine = ServerEngine(services.offers.get(self.snapshot, Situation(False, (), submission)))
         self._transaction = Transaction(services, self)
         self._authentication = Authentication(services, self)
         self._out: list[bytes] = []
@@ -87,6 +85,7 @@ class SmtpSession:
         self._stopping = False
         self._revoked = False
         self._starting_tls = False
+        self._backlog = 0               # bytes received while nothing could be answered
         self._bad = 0
         self._session_id = 0
         self._opened_at = 0.0
@@ -119,12 +118,16 @@ class SmtpSession:
             return
         self._engine.receive(data)
         self._set_deadline()
-        self._run()
+        if self._busy or self._full:
+            self._backlog += len(data)
+            self._balance_reading()
+        else:
+            self._run()
 
     def secured(self, info: TlsInfo) -> None:
         """RFC 3207 §4.2: both sides forget what they knew."""
-        self._starting_tls = False
         self.facts = Facts(self.facts.client, submission=self._submission, secure=True)
+        self._engine.tls_started()
         self.go_on()
 
     def writable(self, ready: bool, /) -> None:
@@ -139,7 +142,6 @@ class SmtpSession:
 
     def lost(self, error: Exception | None) -> None:
         self._ended = True
-        self._engine.stop()
         self._transaction.end()
         self._authentication.end()
         seconds = round(self._services.clock.monotonic() - self._opened_at, 1)
@@ -177,9 +179,9 @@ class SmtpSession:
         """Reply to the present event. Above 399 an id goes with it."""
         if reply.code > 399:
             reply = self._identify(reply, message_id)
-        self._put(self._engine.answer(reply))
+        self._put(self._engine.reply(reply))
         if reply.close:
-            self._end("refused")
+            self._end("quit" if reply.code < 400 else "refused")
 
     def wait(self) -> None:
         self._busy = True
@@ -193,22 +195,24 @@ class SmtpSession:
         if chunked:
             self._engine.proceed()
         else:
-            self._put(self._engine.answer(smtp.START_DATA))
+            self._put(self._engine.reply(START_DATA))
+
+    def refuse_body(self, reply: Reply, message_id: int, *, chunked: bool) -> None:
+        if chunked:
+            self._engine.refuse_body(self._identify(reply, message_id))
+        else:
+            self.answer(reply, message_id)
 
     def challenge(self, data: bytes) -> None:
         """Ask the client for its next SASL message."""
         self._put(self._engine.challenge(data))
 
-    def is_login_offered(self) -> bool:
-        """Whether this client may sign in at all, as it is connected now."""
-        return self.snapshot[keys.DO_AUTH] and self._services.signin.may_offer(
-            self.facts.client, secure=self.facts.secure)
-
-    def signed_in(self, signed_in: SignedIn) -> None:
+    def finish_auth(self, reply: Reply, signed_in: SignedIn | None = None) -> None:
+        """End an exchange, with success when somebody has signed in."""
         self.facts.signed_in = signed_in
-
-    def count_bad(self) -> None:
-        self._bad += 1
+        if reply.code > 399:
+            reply = self._identify(reply, 0)
+        self._put(self._engine.auth_done(reply, ok=signed_in is not None))
 
     def record(self, event_type: EventType, *values: object, message_id: int = 0) -> None:
         self._services.trace.record(Event(
@@ -264,7 +268,7 @@ class SmtpSession:
 
     def _say(self, reply: Reply) -> None:
         """A reply that answers no command."""
-        self._put(self._engine.format(self._identify(reply, 0)))
+        self._put(format_reply(self._identify(reply, 0)))
 
     def _identify(self, reply: Reply, message_id: int) -> Reply:
         number = format_id(message_id or self._transaction.message_id or self._session_id)
@@ -293,7 +297,10 @@ class SmtpSession:
         self._wire.set_deadline(max(min(self.snapshot[keys.TIMEOUT_COMMAND], left), 0.0))
 
     def _balance_reading(self) -> None:
-        pause = (self._busy or self._full) and self._engine.buffered > BACKLOG_BYTES
+        waiting = self._busy or self._full
+        if not waiting:
+            self._backlog = 0
+        pause = waiting and self._backlog > BACKLOG_BYTES
         if pause is not self._paused and not self._ended:
             self._paused = pause
             if pause:
@@ -326,28 +333,34 @@ class SmtpSession:
             facts.helo, facts.extended = "", False
             self.answer(Reply(verdict.code, verdict.enhanced, (verdict.text,)))
             return
-        offers = build_offers(
-            self.snapshot, tls=not facts.secure and self._services.context() is not None,
-            login=facts.signed_in is None and self.is_login_offered())
-        self._put(self._engine.accept_hello(get_host_name(self.snapshot), offers))
+        self._configure()
+        self._put(self._engine.accept_hello(""))
+
+    def _configure(self) -> None:
+        """Have the engine offer what this client may use under the present settings."""
+        services, facts = self._services, self.facts
+        may_sign_in = services.signin.may_offer(facts.client, secure=facts.secure)
+        self._engine.configure(services.offers.get(self.snapshot, Situation(
+            not facts.secure and services.context() is not None, MECHANISMS if may_sign_in else (), self._submission)))
 
     def _take_mail(self, event: smtp.Mail) -> None:
-        self.snapshot = self._services.settings()
-        if self._is_refused():
-            return
-        self._transaction.take_mail(event)
+        snapshot = self._services.settings()
+        if snapshot is not self.snapshot:
+            self.snapshot = snapshot
+            self._configure()
+        if self._is_current():
+            self._transaction.take_mail(event)
+        else:
+            self.answer(_REVOKED)
 
     def _take_rcpt(self, event: smtp.Rcpt) -> None:
-        if not self._is_refused():
-            self._transaction.take_rcpt(event)
+        self._transaction.take_rcpt(event)
 
     def _take_data(self, _event: smtp.Data) -> None:
-        if not self._is_refused():
-            self._transaction.open_body(chunked=False)
+        self._transaction.open_body(chunked=False)
 
     def _take_body_start(self, _event: smtp.BodyStart) -> None:
-        if not self._is_refused():
-            self._transaction.open_body(chunked=True)
+        self._transaction.open_body(chunked=True)
 
     def _take_piece(self, event: smtp.BodyBytes) -> None:
         self._transaction.take_piece(event.chunks)
@@ -373,33 +386,23 @@ class SmtpSession:
             return
         self._transaction.reset()
         self._authentication.reset()
-        self._starting_tls = True
-        self._busy = True
-        self.answer(_READY_FOR_TLS)
+        self._starting_tls = self._busy = True
+        self.answer(START_TLS)
 
     def _take_verify(self, event: smtp.Verify) -> None:
-        self.snapshot = self._services.settings()
-        if not self._is_refused():
-            self.answer(verify(self._services.directory, event.argument) if self.snapshot[keys.ALLOW_VRFY]
-                        else _VRFY_OFF)
+        allowed = self._services.settings()[keys.ALLOW_VRFY]
+        self.answer(verify(self._services.directory, event.argument) if allowed else _VRFY_OFF)
 
     def _take_expand(self, event: smtp.Expand) -> None:
-        self.snapshot = self._services.settings()
-        if not self._is_refused():
-            self.answer(expand(self._services.directory, event.argument) if self.snapshot[keys.ALLOW_EXPN]
-                        else _EXPN_OFF)
+        self.answer(expand(self._services.directory, event.argument))
 
     def _take_simple(self, event: smtp.Simple) -> None:
         if event.verb == "RSET":
             self._transaction.reset()
-        elif event.verb == "HELP" and not self._services.settings()[keys.ALLOW_HELP]:
-            self.answer(_HELP_OFF)
-            return
         self.answer(event.reply)
-        if event.verb == "QUIT":
-            self._end("quit")
 
     def _take_refused(self, event: smtp.Refused) -> None:
+        self._authentication.reset()
         if event.bad:
             self._bad += 1
             if self._bad >= self.snapshot[keys.MAX_BAD_COMMANDS]:
@@ -411,15 +414,6 @@ class SmtpSession:
     def _take_violation(self, event: smtp.Violation) -> None:
         self.record(events.SMTP_VIOLATION, self.client, event.reason)
         self._end("protocol error", event.reply)
-
-    def _is_refused(self) -> bool:
-        """Whether the client may do nothing now; it has been told."""
-        refusal = refuse_stranger(self.facts, offered=self.is_login_offered()) if self._submission else None
-        if refusal is None and not self._is_current():
-            refusal = _REVOKED
-        if refusal is not None:
-            self.answer(refusal)
-        return refusal is not None
 
 
 _HANDLERS: Mapping[type, Callable[[SmtpSession, Any], None]] = {

@@ -22,6 +22,7 @@ from postoffice.queue.intake import Accepted, Incoming, Outcome, Refused
 from postoffice.settings import smtp_accept as keys
 from postoffice.smtp.body import NO_MEMORY, TROUBLE, Body
 from postoffice.smtp.protocol.events import Mail, Rcpt, Reply
+from postoffice.smtp.protocol.reply import RECIPIENT_OK, SENDER_OK
 from postoffice.smtp.services import Services
 from postoffice.smtp.submission import build_source
 from postoffice.trace import event_types as events
@@ -29,8 +30,6 @@ from postoffice.trace.events import EventType
 
 log = logging.getLogger(__name__)
 
-_SENDER_OK = Reply(250, "2.1.0", ("Sender ok",))
-_RECIPIENT_OK = Reply(250, "2.1.5", ("Recipient ok",))
 _TOO_MANY = Reply(452, "4.5.3", ("Too many recipients, send the rest again",))
 
 
@@ -53,6 +52,9 @@ class Host(Protocol):
 
     def start_body(self, *, chunked: bool) -> None:
         """Have the engine take the body: 354 to DATA, `proceed` to BDAT."""
+
+    def refuse_body(self, reply: Reply, message_id: int, *, chunked: bool) -> None:
+        """Have the engine refuse it: at once for DATA, after its bytes for BDAT."""
 
 
 class Transaction:
@@ -105,6 +107,7 @@ class Transaction:
     def take_mail(self, mail: Mail) -> None:
         """MAIL FROM, for who may send at all."""
         services, host, facts = self._services, self._host, self._host.facts
+        self.reset()
         facts.sender = mail.sender
         facts.params = mail.params
         size = mail.params.get("SIZE", 0)
@@ -119,7 +122,7 @@ class Transaction:
             self.reset()
             host.answer(_build_reply(verdict), message_id)
             return
-        host.answer(_SENDER_OK)
+        host.answer(SENDER_OK)
 
     def take_rcpt(self, rcpt: Rcpt) -> None:
         services, host, facts = self._services, self._host, self._host.facts
@@ -140,7 +143,7 @@ class Transaction:
             return
         self._recipients.append(Recipient(rcpt.address, rcpt.params))
         self._resolutions.append(resolution)
-        host.answer(_RECIPIENT_OK)
+        host.answer(RECIPIENT_OK)
 
     # --- the body -------------------------------------------------------------------------------------
 
@@ -149,7 +152,9 @@ class Transaction:
         services, host = self._services, self._host
         body = Body(services.store, services.budget, host.snapshot[keys.MAX_MEMORY], self.message_id)
         if not body.reserve(host.facts.size_bytes):
-            host.answer(NO_MEMORY, self.message_id)
+            message_id = self.message_id
+            self.reset()
+            host.refuse_body(NO_MEMORY, message_id, chunked=chunked)
             return
         self._body = body
         delay = services.aborts.get_delay(host.client, services.clock.monotonic())

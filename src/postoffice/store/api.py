@@ -45,7 +45,7 @@ class Store(Protocol):
     """All methods but `LargeWriter`'s are synchronous and quick; `submit` returns at once with a future."""
 
     def submit(self, change: Change) -> Pending:
-        """Hand a change to the committer. Its future resolves when the change is durable (bytes synced, then the row)."""
+        """Hand a change to the committer. Its future resolves when the change is durable: bytes synced, then the row."""
 
     def open_large(self, message_id: int) -> LargeWriter: ...
 

@@ -65,11 +65,11 @@ class CommitterParts:
 
 
 class _Job:
-    """A prepared batch on its way to the disk."""
+    """A prepared batch on its way to the disk; ``batch`` is None when it could not be prepared."""
 
     __slots__ = ("batch", "error", "outcomes", "waiting")
 
-    def __init__(self, batch: Batch, outcomes: list[Outcome], waiting: list[Waiting]) -> None:
+    def __init__(self, batch: Batch | None, outcomes: list[Outcome], waiting: list[Waiting]) -> None:
         self.batch = batch
         self.outcomes = outcomes
         self.waiting = waiting
@@ -200,15 +200,20 @@ class Committer:
             self._apply(batch, waiting, outcomes)
             batch.finish()
             self._tend_segments(batch)
+        except (apsw.Error, OSError) as error:
+            self._put_failed(waiting, error)
         except Exception as error:
-            if not isinstance(error, apsw.Error | OSError):
-                _log.exception("a batch could not be prepared")
-            job = _Job.__new__(_Job)
-            job.batch, job.outcomes, job.waiting, job.error = None, [], waiting, error  # type: ignore[assignment]
-            self._jobs.put(lambda: self._give_up(job))
-            return
-        job = _Job(batch, outcomes, waiting)
-        self._jobs.put(lambda: self._make_durable(job))
+            # A bug, in one change perhaps: none of the batch may be half made.
+            _log.exception("a batch could not be prepared")
+            self._put_failed(waiting, error)
+        else:
+            job = _Job(batch, outcomes, waiting)
+            self._jobs.put(lambda: self._make_durable(job))
+
+    def _put_failed(self, waiting: list[Waiting], error: Exception) -> None:
+        job = _Job(None, [], waiting)
+        job.error = error
+        self._jobs.put(lambda: self._give_up(job))
 
     def _gather(self) -> list[Waiting]:
         taken: list[Waiting] = []
@@ -316,13 +321,16 @@ class Committer:
 
     def _make_durable(self, job: _Job) -> None:
         batch = job.batch
+        assert batch is not None
         try:
             self._disk.step("rows-prepared")
             self._write(batch)
-        except Exception as error:
-            if not isinstance(error, apsw.Error | OSError):
-                _log.exception("a batch could not be written")
+        except (apsw.Error, OSError) as error:
             job.error = error
+        except Exception as error:
+            _log.exception("a batch could not be written")
+            job.error = error
+        if job.error is not None:
             self._give_up(job)
             return
         self._segment.end = batch.end

@@ -195,7 +195,7 @@ def copy_index(path: Path, target: Path) -> None:
 
 
 class WriteIndex:
-    """The committer's connection: transactions and row changes. ``frames`` is the WAL's length after the last commit."""
+    """The committer's connection: transactions and row changes. ``frames``: the WAL's length after the last commit."""
 
     def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self._connection = open_connection(path, synchronous=synchronous, vfs=vfs)

@@ -104,7 +104,7 @@ class Failure(enum.Enum):
 
 
 class StoreFailure(Exception):
-    """Raised out of `Store.submit`'s future: the change was refused or could not be made durable; ``failure`` says why."""
+    """Raised out of `Store.submit`'s future: the change was refused or could not be made durable; see ``failure``."""
 
     def __init__(self, failure: Failure, detail: str = "") -> None:
         super().__init__(f"{failure.value}: {detail}" if detail else failure.value)

@@ -132,8 +132,8 @@ def build_repair_check(directory: Path) -> Callable[[], bool]:
 
 def repair_index(directory: Path, disk: Disk) -> None:
     """Copy the index and put the copy in its place, going on where an earlier repair has stopped. Called under the
-    commit lock. A connection that met the error is to be closed afterwards, not before: what a failed COMMIT has left in
-    the WAL counts as not committed only while somebody has the database open; the next to open it would take it over.
+    commit lock. A connection that met the error is to be closed afterwards, not before: what a failed COMMIT has left
+    in the WAL counts as not committed only while somebody has the database open; the next to open it takes it over.
 
     A failed sync may leave SQLite's pages in any state; what it still reads is whole, so it is read once and written
     anew. Raises apsw.Error, OSError or PostOfficeError; then it may be tried again and nobody may use the index before.

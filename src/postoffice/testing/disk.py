@@ -79,6 +79,26 @@ def read_log(log: Path) -> list[Entry]:
     return entries
 
 
+def list_present(directory: Path) -> list[Entry]:
+    """Entries for what lies in a directory already, as if just written and synced: the start of a log whose
+    processes found it there."""
+    root = directory.resolve()
+    entries = []
+    places = [root, *sorted(root.rglob("*"))]
+    for place in places:
+        inode, path = place.stat().st_ino, os.fspath(place)
+        if place != root:
+            entries.append(Entry(Kind.CREATE, 0, inode, int(place.is_dir()), path, b""))
+        if place.is_file():
+            entries += [Entry(Kind.WRITE, 0, inode, 0, path, place.read_bytes()),
+                        Entry(Kind.SYNC_BEGIN, 0, inode, 0, path, b""), Entry(Kind.SYNC_END, 0, inode, 0, path, b"")]
+    for place in places:
+        if place.is_dir():
+            entries += [Entry(kind, 0, place.stat().st_ino, 0, os.fspath(place), b"")
+                        for kind in (Kind.SYNC_BEGIN, Kind.SYNC_END)]
+    return entries
+
+
 @dataclass(slots=True)
 class _File:
     """What was done to one file, oldest first, and which of it lasts."""
@@ -121,9 +141,7 @@ class RecordedDisk:
                 continue
             if change.file is None:
                 files.pop(change.path, None)
-            elif not change.moved:
-                files[change.path] = change.file
-            elif files.pop(change.moved, None) is not None:
+            elif not change.moved or files.pop(change.moved, None) is not None:
                 files[change.path] = change.file
         for path in sorted(files):
             place = target / path[len(self._root) + 1:]

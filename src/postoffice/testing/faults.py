@@ -142,7 +142,7 @@ class FaultyIndex(WriteIndex):
 
 class FaultyVfs(apsw.VFS):
     """SQLite's own file system calls, failing as told: ``fail("sync")`` makes the next sync of a WAL an I/O error,
-    ``fail("write", full=True)`` the next write of one a full disk. Made once for a test and closed by ``unregister``."""
+    ``fail("write", full=True)`` the next write of one a full disk. Made for a test and closed by ``unregister``."""
 
     def __init__(self, name: str) -> None:
         self.plans: list[tuple[str, bool]] = []

@@ -21,6 +21,8 @@ def _build_switch(row: EventType) -> Key[bool]:
         default="no" if row.switch in _OFF else "yes",
         doc=f"Write the event {row.name} to the plain log. {row.doc}",
         ja=f"イベント {row.name} をログファイルに記録します。",
+        departure="" if row.module == "SMTP-Accept" or row.switch in _OFF else (
+            "As shipped, the original logged only what was received and sent by SMTP."),
     )
 
 

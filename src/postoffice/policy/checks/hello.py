@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from postoffice.config.registry import Snapshot
 from postoffice.policy.check import Check, Judge
-from postoffice.policy.facts import Facts, Sources
+from postoffice.policy.facts import Sources
 from postoffice.policy.verdict import PASS, Action, Stage, Verdict
 from postoffice.settings import smtp_accept
 

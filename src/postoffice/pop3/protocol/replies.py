@@ -6,12 +6,14 @@ begins with a dot gets one more. RFC 2449 §8: response codes in brackets.
 
 from __future__ import annotations
 
+import binascii
+
 END = b".\r\n"
 
 
 def format_challenge(data: bytes) -> bytes:
-    """A SASL challenge (RFC 5034 §4)."""
-    return b"+ " + data + b"\r\n"
+    """A SASL challenge (RFC 5034 §4), encoded here."""
+    return b"+ " + binascii.b2a_base64(data, newline=False) + b"\r\n"
 
 
 def format_error(text: str, code: str = "") -> bytes:

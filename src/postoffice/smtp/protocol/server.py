@@ -17,6 +17,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from postoffice.base.errors import UsageError
 from postoffice.message.address import Address, parse_path
@@ -544,13 +545,13 @@ _NOTHING: Event = None  # type: ignore[assignment]      # "more input is needed"
 # Behind these the client must wait for the answer.
 _MUST_WAIT = (ev.Hello, ev.Data, ev.Auth, ev.AuthResponse, ev.StartTls)
 
-_MOVES: dict[type, Callable[[ServerEngine, Event, Reply], None]] = {
+_MOVES: dict[type, Callable[[ServerEngine, Any, Reply], None]] = {
     ev.Mail: ServerEngine._answered_mail, ev.Rcpt: ServerEngine._answered_rcpt, ev.Data: ServerEngine._answered_data,
     ev.BodyEnd: ServerEngine._answered_body, ev.BodyRefused: ServerEngine._answered_body,
     ev.BodyStart: ServerEngine._answered_body_start, ev.StartTls: ServerEngine._answered_tls,
     ev.Simple: ServerEngine._answered_simple, ev.Auth: ServerEngine._answered_auth,
     ev.AuthResponse: ServerEngine._answered_auth,
-}  # type: ignore[dict-item]
+}
 
 _READERS: dict[str, Callable[[ServerEngine, bytes], Event]] = {
     "HELO": lambda engine, argument: engine._hello(argument, extended=False),
