@@ -261,8 +261,9 @@ class Process:
         services = SmtpServices(
             intake, pipeline, self._mail, self._directory, signin, self.trace, self._clock, ids, self._current,
             context, __version__, tasks=self._tasks)
-        counts = ConnectionCounts(lambda: get_limits(self._current()))
-        accept, submission = SmtpListener(services), SmtpListener(services, submission=True)
+        counts = ConnectionCounts(lambda: get_limits(services))
+        accept = SmtpListener(services, submission=False)
+        submission = SmtpListener(services, submission=True)
         self._acceptors["smtp"] = Acceptor(accept, counts, self._clock)
         self._acceptors["submission"] = Acceptor(submission, counts, self._clock)
         self._acceptors["smtps"] = Acceptor(submission, counts, self._clock, context=context)

@@ -10,7 +10,15 @@ import pytest
 
 from postoffice.base.errors import InputError, PostOfficeError
 from postoffice.config.saved import open_database
-from postoffice.directory.model import AccountClass, Credentials, Elsewhere, NewAccount, NoSuchUser, ScramVerifier, ToAccounts
+from postoffice.directory.model import (
+    AccountClass,
+    Credentials,
+    Elsewhere,
+    NewAccount,
+    NoSuchUser,
+    ScramVerifier,
+    ToAccounts,
+)
 from postoffice.directory.sqlite import SqliteDirectory
 from postoffice.message.address import parse_address
 from tests.unit.offices import Settings, add, open_directory

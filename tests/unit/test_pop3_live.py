@@ -42,7 +42,7 @@ class Server:
         self.maildrops = Maildrops(spool)
         services = self.services = Services(
             self.store, self.signin, self.maildrops, MemoryTrace(), SystemClock(),
-                            lambda: Rules("mail.example.test"), lambda: contexts.get_server_context("pop3"))
+            lambda: Rules("mail.example.test"), lambda: contexts.get_server_context("pop3"))
         self.counts = ConnectionCounts(lambda: ConnectionLimits(total=50))
         listener = Pop3Listener(services)
         self.acceptors = [Acceptor(listener, self.counts, SystemClock()),

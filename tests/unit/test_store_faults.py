@@ -62,6 +62,17 @@ def test_failed_record_write_refuses_the_batch_and_begins_a_new_segment(
     run(tmp_path, StoreOptions(disk=disk), test)
 
 
+def test_first_record_of_all_fails(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+
+    async def test(store: EmbeddedStore) -> None:
+        disk.fail("append", errno.ENOSPC, times=2, written=10)
+        assert [await fail(store, build_arrival(n)) for n in (10, 11)] == [Failure.DISK_FULL] * 2
+        assert (await store.submit(build_arrival(12))).uids == (1,)
+
+    run(tmp_path, StoreOptions(disk=disk), test)
+
+
 def test_full_disk_refuses_until_there_is_room(tmp_path: Path) -> None:
     disk = FaultyDisk()
 
@@ -128,7 +139,8 @@ def test_index_that_met_an_io_error_is_copied_before_it_is_used_again(tmp_path: 
 
 
 @pytest.mark.parametrize(("operation", "full", "failure"), [
-    ("sync", False, Failure.IO_ERROR), ("write", False, Failure.IO_ERROR), ("write", True, Failure.DISK_FULL)])
+    ("wal-sync", False, Failure.IO_ERROR), ("wal-write", False, Failure.IO_ERROR),
+    ("wal-write", True, Failure.DISK_FULL)])
 def test_sqlite_whose_own_write_or_sync_fails(
         tmp_path: Path, operation: str, full: bool, failure: Failure) -> None:
     vfs = FaultyVfs("faulty")
@@ -145,6 +157,27 @@ def test_sqlite_whose_own_write_or_sync_fails(
 
     try:
         run(tmp_path, StoreOptions(open_index=lambda path: WriteIndex(path, vfs="faulty")), test)
+    finally:
+        vfs.unregister()
+
+
+@pytest.mark.parametrize("operation", ["wal-sync", "database-sync", "database-write"])
+def test_checkpoint_that_meets_an_io_error_has_the_index_copied(tmp_path: Path, operation: str) -> None:
+    vfs = FaultyVfs("faulty")
+
+    async def test(store: EmbeddedStore) -> None:
+        inode = (tmp_path / "index.db").stat().st_ino
+        vfs.fail(operation)
+        number = 10
+        while (tmp_path / "index.db").stat().st_ino == inode:
+            number += 1
+            assert (await store.submit(build_arrival(number))).uids == (number - 10,)
+            assert number < 5_000
+        assert vfs.failed == [operation]
+        assert len(store.list_items(get_folder(store, 1).id)) >= number - 10
+
+    try:
+        run(tmp_path, StoreOptions(checkpoint_vfs="faulty", checkpoint_frames=10), test)
     finally:
         vfs.unregister()
 
@@ -273,6 +306,29 @@ def test_repeated_delivery_of_a_large_message_keeps_its_file(tmp_path: Path) -> 
         assert read_all(store, get_folder(store, 1).id, 1).endswith(BODY)
 
     run(tmp_path, StoreOptions(), repeat)
+
+
+def test_bug_in_one_change_is_temporary_and_the_store_goes_on(tmp_path: Path) -> None:
+    async def test(store: EmbeddedStore) -> None:
+        pending = [store.submit(build_arrival(10)), store.submit(build_arrival(11, body=None))]
+        assert [await fail(p, None) for p in pending] == [Failure.IO_ERROR] * 2
+        assert (await store.submit(build_arrival(12))).uids == (1,)
+
+    run(tmp_path, StoreOptions(), test)
+
+
+def test_close_finishes_a_long_removal(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = EmbeddedStore.open(tmp_path)
+        pending = [store.submit(build_arrival(n)) for n in range(10, 1_300)]
+        await store.wait_idle()
+        removal = store.submit(Expunge(get_folder(store, 1).id, tuple(range(1, 1_291))))
+        await store.close()
+        assert all(p.done() for p in pending)
+        assert len((await removal).uids) == 1_290
+
+    asyncio.run(main())
+    assert verify(tmp_path) == []
 
 
 def test_two_stores_on_one_directory_share_everything(tmp_path: Path) -> None:

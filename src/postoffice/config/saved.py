@@ -177,8 +177,8 @@ class SavedSettings:
         """The changes, by any process, since the last call (or since this object was made), oldest first: for the log.
         Secrets read ****; None stands for the default."""
         rows = fetch_all(
-            self._reader, "SELECT id, seconds, who, origin, path, before, after FROM setting_changes WHERE id > ? ORDER BY id",
-            (self._taken,))
+            self._reader, "SELECT id, seconds, who, origin, path, before, after FROM setting_changes"
+            " WHERE id > ? ORDER BY id", (self._taken,))
         changes = [self._build_change(row) for row in rows]
         if changes:
             self._taken = changes[-1].id

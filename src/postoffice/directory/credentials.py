@@ -43,7 +43,8 @@ DUMMY_HASH = ("$argon2id$v=19$m=19456,t=2,p=1$UkqNOQeO/gXQt2hFG75cNA"
 
 
 def check_password(password: str, rule: re.Pattern[str] | str) -> str:
-    """``password`` itself when it keeps Account-Manager/Range/Accounts/Password. Raises InputError, never repeating it."""
+    """``password`` itself when it keeps Account-Manager/Range/Accounts/Password. Raises InputError that never repeats
+    it."""
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in password):
         # A line end or NUL cannot be typed into any mail program and would make the account unreachable.
         raise InputError("password", "The password holds a control character.")
@@ -104,11 +105,12 @@ def parse_scram(text: str) -> ScramVerifier:
             raise ValueError
         salt, stored, server = (base64.b64decode(part, validate=True) for part in match.groups()[1:])
     except (ValueError, binascii.Error):
-        raise InputError("scram", "This is no SCRAM-SHA-256 verifier (SCRAM-SHA-256$iterations:salt$key:key).") from None
+        raise InputError(
+            "scram", "This is no SCRAM-SHA-256 verifier (SCRAM-SHA-256$iterations:salt$key:key).") from None
     iterations = int(match[1])
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS or len(stored) != 32 or len(server) != 32 or len(salt) < 8:
-        raise InputError("scram", f"The verifier needs {MIN_ITERATIONS} to {MAX_ITERATIONS} iterations, a salt of 8 octets"
-                                  " or more and keys of 32.")
+        raise InputError("scram", f"The verifier needs {MIN_ITERATIONS} to {MAX_ITERATIONS} iterations, a salt of 8"
+                                  " octets or more and keys of 32.")
     return ScramVerifier(salt, iterations, stored, server)
 
 

@@ -33,8 +33,8 @@ COLUMNS = ("address", "name", "login", "addresses", "limit", "access", "postmast
            "scram")
 _JAPANESE = {
     "メールアドレス": "address", "アドレス": "address", "氏名": "name", "名前": "name", "ログイン名": "login",
-    "追加アドレス": "addresses", "容量上限": "limit", "アクセス制限": "access", "管理者権限": "postmaster", "有効": "enabled",
-    "パスワード": "password",
+    "追加アドレス": "addresses", "容量上限": "limit", "アクセス制限": "access",
+    "管理者権限": "postmaster", "有効": "enabled", "パスワード": "password",
 }
 _YES = {"yes": True, "no": False, "はい": True, "いいえ": False}
 _NOT_CP932 = re.compile("[\x80\xa0\uf8f0-\uf8f3]")     # what Python's codec makes of octets that cp932 has not

@@ -1,7 +1,7 @@
 """POP3 login names: what they may hold and how they compare.
 
-Every login (POP3, SMTP AUTH, later IMAP and web) takes this name or any of the account's addresses. Because a name holds
-no ``@`` and an address always does, the two can never be mistaken for each other.
+Every login (POP3, SMTP AUTH, later IMAP and web) takes this name or any of the account's addresses. Because a name
+holds no ``@`` and an address always does, the two can never be mistaken for each other.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Credentials:
     """Nothing recoverable. ``argon2`` is a PHC string; ``scram`` a stored SCRAM-SHA-256 verifier or None."""
 
     argon2: str
-    scram: "ScramVerifier | None"
+    scram: ScramVerifier | None
 
 
 @dataclass(frozen=True, slots=True)

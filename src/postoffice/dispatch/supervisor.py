@@ -28,6 +28,7 @@ from postoffice.catalog import build_registry
 from postoffice.config.keys import Key
 from postoffice.config.registry import Snapshot
 from postoffice.config.saved import SavedSettings
+from postoffice.dispatch import programlog
 from postoffice.dispatch.channel import Message
 from postoffice.dispatch.children import Child, Role, State, describe_exit
 from postoffice.dispatch.control import NAME as CONTROL_NAME
@@ -147,12 +148,18 @@ class Supervisor:
             self._turn()
             for child in self._children:
                 if child.state is State.HELD_BACK:
-                    raise PostOfficeError(child.failure or f"{child.name} could not start: {child.last_error}")
+                    raise PostOfficeError(child.failure or f"{child.name} could not start: {child.last_error}.",
+                                          "" if child.failure else f"The reason stands in {self._get_error_log()}")
             if self._stopping:
                 raise PostOfficeError(f"The start was interrupted ({self._stopping}).")
             if self._clock.monotonic() >= until:
                 late = next(child for child in self._children if not child.serving)
                 raise PostOfficeError(f"{late.name} (pid {late.pid}) was not ready within {START_SECONDS:.0f} seconds.")
+
+    def _get_error_log(self) -> str:
+        if self._options.foreground:
+            return "the lines above."
+        return str(get_log_directory(self._spool, self.snapshot) / programlog.NAME)
 
     def _turn(self) -> None:
         """Wait for something to happen, at most a tick, and see to it."""
@@ -162,7 +169,7 @@ class Supervisor:
             self._handle_signal(self._signals.pop(0))
         now = self._clock.monotonic()
         for child in self._children:
-            if child.state is State.HELD_BACK and now >= child.start_again and not self._stopping:
+            if child.state is State.HELD_BACK and now >= child.start_again and self._ready and not self._stopping:
                 self._start_child(child)
         if self._ready and not self._stopping and self._retry_at and now >= self._retry_at:
             self._apply_ports()
@@ -196,7 +203,11 @@ class Supervisor:
         self._journal.close()
         if self._control is not None:
             self._control.close()
+        signal.set_wakeup_fd(-1)
+        for end in self._wakeup:
+            end.close()
         self._selector.close()
+        self._settings.close()
         self._lock.close()
 
     # --- signals ------------------------------------------------------------------------------------------
@@ -208,7 +219,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-        self._wakeup = writing
+        self._wakeup = reading, writing
         self._selector.register(reading, selectors.EVENT_READ, lambda _mask: reading.recv(4096))
 
     def _handle_signal(self, number: int) -> None:

@@ -63,7 +63,8 @@ def add_account(office: Office, request: Request) -> Account:
         mailbox_limit=check_limit(request.limit),
         access=check_access(request.access),
         postmaster=request.postmaster,
-        credentials=None if request.password is None else build_credentials(request.password, office.settings.current()),
+        credentials=(None if request.password is None
+                     else build_credentials(request.password, office.settings.current())),
     )
     account = directory.add(new)
     office.notify()
@@ -118,9 +119,10 @@ def remove_account(office: Office, reference: str) -> Account:
 
 
 def list_accounts(office: Office) -> list[Account]:
-    """All accounts, administrative and general by address, reserved ones last."""
+    """All accounts: administrative, general, reserved, each by domain and address."""
+    order = list(AccountClass)
     return sorted(office.directory.list_accounts(), key=lambda account: (
-        account.account_class is AccountClass.RESERVED, parse_address(account.address, utf8=True).key[::-1]))
+        order.index(account.account_class), parse_address(account.address, utf8=True).key[::-1]))
 
 
 def import_accounts(office: Office, data: bytes, *, dry_run: bool, progress: exchange.Progress) -> exchange.Report:

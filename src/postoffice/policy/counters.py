@@ -100,9 +100,11 @@ class Counters:
         try:
             with self._connection:
                 self._execute("INSERT OR REPLACE INTO failures VALUES(?,?,?,?)", (client, subject, mark, now))
-                self._execute("DELETE FROM failures WHERE seconds <= ? OR seconds > ?", (now - window, now + _CLOCK_SLACK))
-                ((passwords,),) = self._fetch("SELECT count(*) FROM failures WHERE client=? AND subject=?", (client, subject))
-                ((accounts,),) = self._fetch("SELECT count(DISTINCT subject) FROM failures WHERE client=?", (client,))
+                self._execute("DELETE FROM failures WHERE seconds <= ? OR seconds > ?",
+                              (now - window, now + _CLOCK_SLACK))
+                ((passwords, accounts),) = self._fetch(
+                    "SELECT count(*) FILTER (WHERE subject=?), count(DISTINCT subject) FROM failures WHERE client=?",
+                    (subject, client))
                 self._noted += 1
                 if self._noted % 1000 == 1:
                     self._bound()
@@ -138,7 +140,8 @@ class Counters:
             self._execute("DELETE FROM bans WHERE client=? AND subject=?", (ban.client, subject))
             lifted = self._connection.changes() > 0
             # Otherwise the next slip would bring the ban back at once.
-            self._execute("DELETE FROM failures WHERE client=? AND (subject=? OR ?='*')", (ban.client, subject, subject))
+            self._execute("DELETE FROM failures WHERE client=? AND (subject=? OR ?='*')",
+                          (ban.client, subject, subject))
         return lifted
 
     def _bound(self) -> None:

@@ -40,7 +40,7 @@ _WRONG = Reply(535, "5.7.8", ("Wrong name or password",))
 _BROKEN = Reply(501, "5.5.2", ("The exchange does not follow its mechanism",))
 _FAILURES = {
     SignInFailure.WRONG: _WRONG,
-    SignInFailure.BANNED: _WRONG,                                   # a ban must not show
+    SignInFailure.BANNED: _WRONG,       # a ban must not show
     SignInFailure.BUSY: Reply(454, "4.7.0", ("Too many sign-ins at once, try again later",)),
     SignInFailure.ACCESS: Reply(535, "5.7.8", ("Access from this address is not allowed",)),
 }

@@ -12,12 +12,13 @@ from postoffice.smtp.protocol.server import EngineConfig, Limits
 
 PIECE_BYTES = 64 * 1024         # a body is handed on in pieces above this: what the engine holds is bounded
 
-# Extension -> the key that switches it off, and the verb that goes with it.
+# Extension -> the key that switches it off, and the verb that is then answered 502.
 _SWITCHES = (
     ("SIZE", keys.ALLOW_SIZE, ""),
     ("CHUNKING", keys.ALLOW_BDAT, "BDAT"),
-    ("AUTH", keys.DO_AUTH, ""),
     ("HELP", keys.ALLOW_HELP, "HELP"),
+    ("", keys.ALLOW_EXPN, "EXPN"),
+    ("AUTH", keys.DO_AUTH, ""),
 )
 
 
@@ -50,17 +51,15 @@ class Offers:
 
 def build_config(snapshot: Snapshot, situation: Situation) -> EngineConfig:
     """The configuration for one situation."""
-    off = {keyword for keyword, key, _ in _SWITCHES if not snapshot[key]}
-    hidden = {verb for keyword, _, verb in _SWITCHES if keyword in off and verb}
+    off = [(keyword, verb) for keyword, key, verb in _SWITCHES if not snapshot[key]]
+    extensions = ALL_KEYWORDS - {keyword for keyword, _ in off}
     if not (situation.tls and snapshot[keys.ALLOW_STARTTLS]):
-        off.add("STARTTLS")
-    if not snapshot[keys.ALLOW_EXPN]:
-        hidden.add("EXPN")
+        extensions -= {"STARTTLS"}
     return EngineConfig(
         host=get_host_name(snapshot),
-        extensions=ALL_KEYWORDS - off,
-        mechanisms=() if "AUTH" in off else situation.mechanisms,
+        extensions=extensions,
+        mechanisms=situation.mechanisms if snapshot[keys.DO_AUTH] else (),
         # RFC 6409 §4.3: a submission port serves nobody who has not signed in.
         require_auth=situation.submission,
-        hidden=frozenset(hidden),
+        hidden=frozenset(verb for _, verb in off if verb),
         limits=Limits(message_size=snapshot[keys.MESSAGE_SIZE], piece_bytes=PIECE_BYTES))

@@ -44,13 +44,13 @@ JOIN_BYTES = 32 * 1024          # replies are written out at the latest when the
 BACKLOG_BYTES = 64 * 1024       # unanswered input above which nothing more is read while the session is busy
 TURN_EVENTS = 200               # events answered before other connections get their turn
 
-_STOPPING = Reply(421, "4.3.2", ("The server is stopping",), close=True)
+_SHUTTING_DOWN = Reply(421, "4.3.2", ("The server is stopping",), close=True)
 _TIMED_OUT = Reply(421, "4.4.2", ("Time-out, closing the connection",), close=True)
-_TOO_BAD = Reply(421, "4.7.0", ("Too many bad commands",), close=True)
+_TOO_MANY_ERRORS = Reply(421, "4.7.0", ("Too many bad commands",), close=True)
+_CANNOT_VERIFY = Reply(252, "2.5.2", ("Cannot verify the user, but will take mail for it",))
 _CRASHED = Reply(421, "4.3.0", ("Temporary trouble, try again later",), close=True)
 _REVOKED = Reply(421, "4.7.0", ("The account was changed, sign in again",), close=True)
 _NO_TLS = Reply(454, "4.7.0", ("TLS is not available now",))
-_VRFY_OFF = Reply(252, "2.5.2", ("Cannot verify the user, but will take the message and try to deliver it",))
 
 
 class SmtpSession:
@@ -100,6 +100,8 @@ class SmtpSession:
         peer = wire.peer
         self.client = str(peer.address)
         self.facts = Facts(peer.address, submission=self._submission, secure=wire.tls is not None)
+        if wire.tls is not None:
+            self._engine.tls_started()
         self._session_id = self._services.ids.next(clock.now())
         self._opened_at = clock.monotonic()
         self._ends_at = self._opened_at + self.snapshot[keys.TIMEOUT_SESSION]
@@ -158,7 +160,7 @@ class SmtpSession:
     def shut_down(self) -> None:
         self._stopping = True
         if not (self._busy or self._ended or self._transaction.in_body):
-            self._end("server stopped", _STOPPING)
+            self._end("server stopped", _SHUTTING_DOWN)
 
     def crashed(self) -> None:
         """A bug of ours: said as something temporary."""
@@ -248,7 +250,7 @@ class SmtpSession:
             elif self._revoked:
                 self._end("right withdrawn", _REVOKED)
             elif self._stopping and not self._transaction.in_body:
-                self._end("server stopped", _STOPPING)
+                self._end("server stopped", _SHUTTING_DOWN)
             elif self._peer_done:
                 self._end("closed by the client")
         self._balance_reading()
@@ -391,7 +393,7 @@ class SmtpSession:
 
     def _take_verify(self, event: smtp.Verify) -> None:
         allowed = self._services.settings()[keys.ALLOW_VRFY]
-        self.answer(verify(self._services.directory, event.argument) if allowed else _VRFY_OFF)
+        self.answer(verify(self._services.directory, event.argument) if allowed else _CANNOT_VERIFY)
 
     def _take_expand(self, event: smtp.Expand) -> None:
         self.answer(expand(self._services.directory, event.argument))
@@ -407,7 +409,7 @@ class SmtpSession:
             self._bad += 1
             if self._bad >= self.snapshot[keys.MAX_BAD_COMMANDS]:
                 self.record(events.SMTP_VIOLATION, self.client, "too many bad commands")
-                self.answer(_TOO_BAD)
+                self.answer(_TOO_MANY_ERRORS)
                 return
         self.answer(event.reply)
 

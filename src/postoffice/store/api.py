@@ -3,8 +3,8 @@ reference; `testing.store_contract` holds both to the same rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 from postoffice.store.model import Change, Committed, Folder, Item, LargeFile, Usage
 
@@ -12,7 +12,7 @@ from postoffice.store.model import Change, Committed, Folder, Item, LargeFile, U
 class Pending(Protocol):
     """What `Store.submit` returns: an asyncio future that gives `Committed` or raises `StoreFailure`."""
 
-    def add_done_callback(self, callback: object, /) -> None: ...
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None: ...
 
     def result(self) -> Committed: ...
 
@@ -45,7 +45,7 @@ class Store(Protocol):
     """All methods but `LargeWriter`'s are synchronous and quick; `submit` returns at once with a future."""
 
     def submit(self, change: Change) -> Pending:
-        """Hand a change to the committer. Its future resolves when the change is durable: bytes synced, then the row."""
+        """Hand a change to the committer. Its future resolves when it is durable: bytes synced, then the row."""
 
     def open_large(self, message_id: int) -> LargeWriter: ...
 

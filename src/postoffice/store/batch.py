@@ -25,6 +25,7 @@ from postoffice.store.model import (
 from postoffice.store.segments import build_frame
 
 _encode = msgspec.msgpack.Encoder().encode
+_MAX_REMOVALS = 500                # in one batch: bounds how long the lock is held
 _MAX_NUMBER = 0xFFFF_FFFF          # RFC 9051 §2.3.1.1: UID and UIDVALIDITY are 32-bit and not 0
 
 
@@ -84,6 +85,7 @@ class Batch:
         self.changed = False
         self.dead_segments: list[int] = []
         self.dead_large: list[str] = []
+        self.rest: Change | None = None     # what is left of a long removal after `apply`
         self._index = index
         self._folders = folders
         self._segment = segment
@@ -285,7 +287,9 @@ class Batch:
                 raise StoreFailure(Failure.GONE)
             folder = self._folders.add(row)
         gone = []
-        for uid in change.uids:
+        if len(change.uids) > _MAX_REMOVALS:
+            self.rest = Expunge(change.folder_id, change.uids[_MAX_REMOVALS:])
+        for uid in change.uids[:_MAX_REMOVALS]:
             removed = self._index.delete_placement(folder.id, uid)
             if removed is None:
                 continue
@@ -298,24 +302,36 @@ class Batch:
         if gone:
             self.changed = True
             folder.importing = 0
-            if not folder.dirty:
-                folder.dirty = True
-                self._dirty.append(folder)
+            self._touch(folder)
         return tuple(gone)
 
+    def _touch(self, folder: FolderState) -> None:
+        if not folder.dirty:
+            folder.dirty = True
+            self._dirty.append(folder)
+
     def _purge(self, account: int) -> None:
+        left = _MAX_REMOVALS
         for row in self._index.list_account_folders(account):
-            for uid in self._index.list_uids(row.id):
+            state = self._folders.by_id.get(row.id) or self._folders.add(row)
+            for uid in self._index.list_uids(row.id, left):
                 removed = self._index.delete_placement(row.id, uid)
                 if removed is not None:
-                    self._release(removed[0])
-            self._index.delete_folder(row.id)
-            state = self._folders.by_id.get(row.id)
-            if state is not None:
-                self._folders.remove(state)
-                if state.dirty:
-                    self._dirty.remove(state)
+                    message, _account, size = removed
+                    self._release(message)
+                    state.messages -= 1
+                    state.bytes -= size
+                left -= 1
             self.changed = True
+            if not left:
+                # The folder stays, emptier, until the next step comes to it.
+                self._touch(state)
+                self.rest = PurgeAccount(account)
+                return
+            self._index.delete_folder(row.id)
+            self._folders.remove(state)
+            if state.dirty:
+                self._dirty.remove(state)
         self._index.forget_deliveries(account, 0)
 
     def _release(self, message: int) -> None:

@@ -20,7 +20,7 @@ from postoffice.base.durable import Disk
 from postoffice.base.errors import PostOfficeError
 from postoffice.base.locks import LockFile
 from postoffice.store.index import INDEX_NAME, checkpoint, open_connection
-from postoffice.store.recovery import CHECKPOINT_BYTE, COMMIT_BYTE, LOCK_NAME
+from postoffice.store.recovery import CHECKPOINT_BYTE, COMMIT_BYTE, LOCK_NAME, build_repair_check, mark_repair
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +30,15 @@ FRAMES = 1000           # 4 MB of WAL
 class Checkpointer:
     """Start with `start`; `note` is called after each commit, from any thread."""
 
-    def __init__(self, directory: Path, disk: Disk, *, frames: int = FRAMES, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, directory: Path, disk: Disk, *, frames: int = FRAMES, synchronous: str = "FULL", vfs: str | None = None,
+    ) -> None:
         self._directory = directory
         self._disk = disk
         self._frames = frames
         self._synchronous = synchronous
+        self._vfs = vfs
+        self._is_repair_pending = build_repair_check(directory)
         self._due = threading.Event()
         self._stopping = False
         self._threshold = frames
@@ -77,7 +81,9 @@ class Checkpointer:
         if not lock.try_lock(CHECKPOINT_BYTE):
             return
         try:
-            checkpoint(self._open(), truncate=False)
+            if self._is_repair_pending():
+                return
+            self._checkpoint(truncate=False)
         finally:
             # Never wait for the commit lock with this one held: a repair takes them in the other order.
             lock.unlock(CHECKPOINT_BYTE)
@@ -87,20 +93,30 @@ class Checkpointer:
         elif not lock.try_lock(COMMIT_BYTE):
             return
         try:
-            if lock.try_lock(CHECKPOINT_BYTE):
-                checkpoint(self._open(), truncate=True)
+            if lock.try_lock(CHECKPOINT_BYTE) and not self._is_repair_pending():
+                self._checkpoint(truncate=True)
                 self.runs += 1
         finally:
             lock.unlock(CHECKPOINT_BYTE)
             lock.unlock(COMMIT_BYTE)
         self._disk.step("checkpoint-truncated")
 
+    def _checkpoint(self, *, truncate: bool) -> None:
+        try:
+            checkpoint(self._open(), truncate=truncate)
+        except apsw.IOError:
+            # Pages that could not be synced may count as clean now: a later checkpoint would succeed and drop the WAL
+            # that still has them.
+            mark_repair(self._directory)
+            raise
+
     def _open(self) -> apsw.Connection:
         path = self._directory / INDEX_NAME
         inode = os.stat(path).st_ino
         if self._connection is None or inode != self._inode:
             self._close()
-            self._connection = open_connection(path, busy_milliseconds=0, synchronous=self._synchronous)
+            self._connection = open_connection(
+                path, busy_milliseconds=0, synchronous=self._synchronous, vfs=self._vfs)
             self._inode = inode
         return self._connection
 

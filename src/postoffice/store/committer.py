@@ -34,7 +34,7 @@ from postoffice.base.locks import LockFile
 from postoffice.store.batch import Batch, FolderCache
 from postoffice.store.index import INDEX_NAME, WriteIndex
 from postoffice.store.model import Arrival, Change, Committed, Failure, LargeFile, StoreFailure
-from postoffice.store.recovery import COMMIT_BYTE, Slot, build_repair_check, end_incarnation, repair_index
+from postoffice.store.recovery import COMMIT_BYTE, Slot, build_repair_check, end_incarnation, mark_repair, repair_index
 from postoffice.store.segments import SERIAL_BITS, ActiveSegment, get_large_path, get_segment_path
 
 _log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Committer:
         # Texts, not Paths: they are asked for at every batch.
         self._index_path = str(parts.directory / INDEX_NAME)
         self._is_repair_pending = build_repair_check(parts.directory)
+        self._pid = str(os.getpid())
         self._sealing: list[int] = []
         self._fresh = True                  # the active segment has no row yet
         self._failed = False                # the active segment must not be written again
@@ -118,13 +119,17 @@ class Committer:
 
     def submit(self, change: Change) -> asyncio.Future[Committed]:
         """A future that gives `Committed` once the change is durable, or raises `StoreFailure`."""
+        if self._stopping:
+            refused: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+            refused.set_exception(StoreFailure(Failure.STOPPING))
+            return refused
+        return self._enqueue(change)
+
+    def _enqueue(self, change: Change) -> asyncio.Future[Committed]:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed] = loop.create_future()
-        if self._stopping:
-            future.set_exception(StoreFailure(Failure.STOPPING))
-            return future
         self._waiting.append((change, future))
         if not self._busy:
             self._busy = True
@@ -195,6 +200,8 @@ class Committer:
             self._index.begin()
             batch = Batch(
                 self._index, self._folders, self._segment.id, self._segment.end, self._parts.clock.now())
+            if self._folders.commit < 0:
+                self._lock.write_note(self._pid)     # somebody else had the lock: now it is ours
             if self._fresh:
                 self._index.insert_segment(self._segment.id, self._parts.slot.number, self._segment.end)
             self._apply(batch, waiting, outcomes)
@@ -202,8 +209,7 @@ class Committer:
             self._tend_segments(batch)
         except (apsw.Error, OSError) as error:
             self._put_failed(waiting, error)
-        except Exception as error:
-            # A bug, in one change perhaps: none of the batch may be half made.
+        except Exception as error:      # noqa: BLE001 - a bug, logged: none of the batch may be half made
             _log.exception("a batch could not be prepared")
             self._put_failed(waiting, error)
         else:
@@ -232,9 +238,38 @@ class Committer:
         for change, future in waiting:
             try:
                 outcomes.append((future, Committed(batch.commit, batch.apply(change))))
+                if batch.rest is not None:
+                    self._defer(batch.rest, outcomes)
+                    batch.rest = None
             except (StoreFailure, UsageError) as refusal:
                 outcomes.append((future, refusal))
                 batch.dead_large.extend(self._find_unclaimed([(change, future)]))
+
+    def _defer(self, rest: Change, outcomes: list[Outcome]) -> None:
+        """A long removal goes on in the next batch, so that others need not wait for all of it."""
+        future, outcome = outcomes.pop()
+        assert isinstance(outcome, Committed)
+        loop = self._loop
+        assert loop is not None
+        step: asyncio.Future[Committed] = loop.create_future()
+        step.add_done_callback(lambda done: self._go_on(done, rest, future))
+        outcomes.append((step, outcome))
+
+    def _go_on(self, done: asyncio.Future[Committed], rest: Change, future: asyncio.Future[Committed]) -> None:
+        if future.done():
+            return
+        removed = done.result().uids
+
+        def finished(last: asyncio.Future[Committed]) -> None:
+            if future.done():
+                return
+            failure = last.exception()
+            if failure is not None:
+                future.set_exception(failure)
+            else:
+                future.set_result(Committed(last.result().commit, removed + last.result().uids))
+
+        self._enqueue(rest).add_done_callback(finished)
 
     def _find_unclaimed(self, waiting: list[Waiting]) -> list[str]:
         """Large files of refused arrivals that no row names (a repeated delivery may name a living one)."""
@@ -304,10 +339,14 @@ class Committer:
         """A clean end: the segment is sealed, one without a record removed. What fails here the next start tidies."""
         self._lock.lock(COMMIT_BYTE)
         try:
+            if self._is_repair_pending():
+                return
+            if self._index_moved():
+                self._reopen_index()
             end_incarnation(self._index, self._parts.slot.number, None if self._fresh else self._segment.id)
             if self._fresh:
                 self._unlink([self._segment.id], [])
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             _log.error("the store could not be ended cleanly: %s", error)
         finally:
             self._lock.unlock(COMMIT_BYTE)
@@ -327,7 +366,7 @@ class Committer:
             self._write(batch)
         except (apsw.Error, OSError) as error:
             job.error = error
-        except Exception as error:
+        except Exception as error:      # noqa: BLE001 - a bug, logged: temporary for whoever waits
             _log.exception("a batch could not be written")
             job.error = error
         if job.error is not None:
@@ -365,6 +404,10 @@ class Committer:
             self._unlink([], unclaimed)
             return
         self._call_loop(self._refuse_all, job.waiting, _describe(error))
+        try:
+            mark_repair(self._parts.directory)
+        except OSError as mark_error:
+            _log.error("the index's fault cannot be marked: %s", mark_error)
         self._repair()
         self._lock.unlock(COMMIT_BYTE)
         self._call_loop(self._finish, job)
@@ -412,7 +455,9 @@ class Committer:
             _log.error("a new segment cannot be begun: %s", error)
             self._call_loop(self._roll_failed, error)
             return
-        if not self._fresh:
+        if self._fresh:
+            self._unlink([self._segment.id], [])        # failed at its first record: no row names it
+        else:
             self._sealing.append(self._segment.id)
         self._segment.close()
         self._segment = new

@@ -44,6 +44,7 @@ class StoreOptions:
     open_index: Callable[[Path], WriteIndex] = WriteIndex
     checkpoint_frames: int = checkpoint.FRAMES
     checkpoint_synchronous: str = "FULL"
+    checkpoint_vfs: str | None = None
 
 
 class EmbeddedStore:
@@ -224,7 +225,8 @@ def _begin(
             index.close()
             raise
         checkpointer = checkpoint.Checkpointer(
-            directory, disk, frames=options.checkpoint_frames, synchronous=options.checkpoint_synchronous)
+            directory, disk, frames=options.checkpoint_frames, synchronous=options.checkpoint_synchronous,
+            vfs=options.checkpoint_vfs)
         checkpointer.start()
         return options.committer(CommitterParts(
             directory, disk, clock, slot, index, options.open_index, segment, options.segment_size,

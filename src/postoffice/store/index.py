@@ -319,8 +319,8 @@ class WriteIndex:
             (folder, uid)).fetchone()
         return row
 
-    def list_uids(self, folder: int) -> list[int]:
-        return [row[0] for row in self._execute("SELECT uid FROM placements WHERE folder=?", (folder,))]
+    def list_uids(self, folder: int, limit: int) -> list[int]:
+        return [row[0] for row in self._execute("SELECT uid FROM placements WHERE folder=? LIMIT ?", (folder, limit))]
 
     def remember_delivery(self, message: int, account: int, uid: int) -> None:
         self._execute("INSERT OR REPLACE INTO delivered VALUES(?,?,?)", (message, account, uid))

@@ -175,10 +175,20 @@ class MemoryStore:
     def get_free_bytes(self) -> int:
         return self.free_bytes
 
-    def list_records(self, after: tuple[int, int] | None) -> Iterator[tuple[tuple[int, int], int, bytes]]:
+    def list_records(
+        self, after: tuple[int, int] | None = None, *, slot: int | None = None,
+    ) -> Iterator[tuple[tuple[int, int], int, bytes]]:
         for position, message_id, record in self._records:
             if after is None or position > after:
                 yield position, message_id, record
+
+    @property
+    def slot(self) -> int:
+        return 0
+
+    def get_position(self) -> tuple[int, int]:
+        """Of the last record."""
+        return self._records[-1][0] if self._records else (1, 0)
 
     def last_message_id(self) -> int:
         """The highest message id ever committed, 0 for none."""

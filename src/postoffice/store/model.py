@@ -66,7 +66,8 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Expunge:
-    """Remove these UIDs from a folder. UIDs that are gone already are ignored."""
+    """Remove these UIDs from a folder. UIDs that are gone already are ignored. Very many are removed in steps: a
+    failure then leaves the later ones."""
 
     folder_id: int
     uids: tuple[int, ...]
@@ -84,7 +85,7 @@ class CreateFolder:
 
 @dataclass(frozen=True, slots=True)
 class PurgeAccount:
-    """Remove all mail of an account that the directory no longer has."""
+    """Remove all mail of an account that the directory no longer has. In steps; to be repeated after a failure."""
 
     account: int
 

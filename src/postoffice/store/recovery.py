@@ -130,6 +130,11 @@ def build_repair_check(directory: Path) -> Callable[[], bool]:
     return lambda: exists(ready) or exists(new)
 
 
+def mark_repair(directory: Path) -> None:
+    """Leave word that the index met an I/O error: whoever commits next repairs it first, and nobody checkpoints."""
+    os.close(os.open(directory / _NEW, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def repair_index(directory: Path, disk: Disk) -> None:
     """Copy the index and put the copy in its place, going on where an earlier repair has stopped. Called under the
     commit lock. A connection that met the error is to be closed afterwards, not before: what a failed COMMIT has left

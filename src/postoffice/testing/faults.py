@@ -141,8 +141,9 @@ class FaultyIndex(WriteIndex):
 
 
 class FaultyVfs(apsw.VFS):
-    """SQLite's own file system calls, failing as told: ``fail("sync")`` makes the next sync of a WAL an I/O error,
-    ``fail("write", full=True)`` the next write of one a full disk. Made for a test and closed by ``unregister``."""
+    """SQLite's own file system calls, failing as told: ``fail("wal-sync")`` makes the next sync of a WAL an I/O error,
+    ``fail("wal-write", full=True)`` the next write of one a full disk; "database-sync" and "database-write" likewise.
+    Made for a test and closed by ``unregister``."""
 
     def __init__(self, name: str) -> None:
         self.plans: list[tuple[str, bool]] = []
@@ -166,17 +167,15 @@ class FaultyVfs(apsw.VFS):
 class _FaultyVfsFile(apsw.VFSFile):
     def __init__(self, vfs: FaultyVfs, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         self._vfs = vfs
-        self._is_wal = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
+        self._kind = "wal" if flags[0] & apsw.SQLITE_OPEN_WAL else "database"
         super().__init__("", name, flags)
 
     def xSync(self, flags: int) -> None:                        # noqa: N802
-        if self._is_wal:
-            self._vfs.take("sync")
+        self._vfs.take(f"{self._kind}-sync")
         super().xSync(flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:         # noqa: N802
-        if self._is_wal:
-            self._vfs.take("write")
+        self._vfs.take(f"{self._kind}-write")
         super().xWrite(data, offset)
 
 

@@ -19,13 +19,11 @@ from postoffice.queue.router import Agent
 from postoffice.smtp.greeting import build_office_names
 from postoffice.smtp.services import Services
 from postoffice.smtp.session import SmtpSession
-from postoffice.store.api import Store
 from postoffice.store.memory import MemoryStore
 from postoffice.store.model import INBOX
 from postoffice.testing.fakes import FakeClock, FakeDirectory, MemoryTrace
 from postoffice.testing.signin import FakeSignIn
 from postoffice.testing.streams import MemoryWire, build_peer
-from postoffice.trace.api import Trace
 
 HOST = "mail.example.test"
 _REGISTRY: list[Registry] = []
@@ -35,8 +33,7 @@ class SmtpRig:
     """Accounts boss (Postmaster), taro and hanako at example.test. ``settings`` names keys of SMTP-Accept, or others by
     their whole path; `change` changes them. Make it while a loop runs."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, store: Store | None = None,
-                 trace: Trace | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         if not _REGISTRY:
             _REGISTRY.append(build_registry())
         self.registry = _REGISTRY[0]
@@ -45,8 +42,8 @@ class SmtpRig:
         self.snapshot = Snapshot.of(self.registry, self.texts)
         self.change(settings or {})
         self.clock = FakeClock()
-        self.store = store if store is not None else MemoryStore()
-        self.trace = trace if trace is not None else MemoryTrace()
+        self.store = MemoryStore()
+        self.trace = MemoryTrace()
         self.signin = FakeSignIn({"boss": "boss-secret", "taro": "taro-secret", "hanako": "hanako-secret"})
         self.directory = FakeDirectory(self.signin.accounts.values())
         self.context: SSLContext | None = None

@@ -261,6 +261,24 @@ class StoreContract:
 
         self.run(tmp_path, test)
 
+    def test_long_removals_are_whole_when_they_are_answered(self, tmp_path: Path) -> None:
+        async def test(store: Any) -> None:
+            pending = [store.submit(build_arrival(n, Placement(1), Placement(2), Placement(2 + n % 2, "Box")))
+                       for n in range(10, 10 + 1_700)]
+            for future in pending:
+                await future
+            folder = get_folder(store, 1)
+            removed = await store.submit(Expunge(folder.id, tuple(range(1, 1_652))))
+            assert sorted(removed.uids) == list(range(1, 1_652))
+            assert (get_folder(store, 1).messages, len(store.list_items(folder.id))) == (49, 49)
+            purging, arriving = store.submit(PurgeAccount(2)), store.submit(build_arrival(5_000, Placement(1)))
+            await purging
+            await arriving
+            assert store.list_folders(2) == []
+            assert store.get_usage(1).messages == 50
+
+        self.run(tmp_path, test)
+
     def test_large_message_streams_in_and_out(self, tmp_path: Path) -> None:
         async def test(store: Any) -> None:
             writer = store.open_large(10)

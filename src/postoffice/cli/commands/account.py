@@ -172,10 +172,12 @@ def import_(office: Office, file: BinaryIO, dry_run: bool, as_json: bool) -> Non
 @json_option
 @pass_office
 def export(office: Office, without_passwords: bool, as_json: bool) -> None:
-    """Print the accounts as CSV (UTF-8) for `account import`, password hashes included."""
+    """Print the accounts as CSV (UTF-8) for `account import`, password hashes included.
+
+    The reserved accounts, Postmaster among them, belong to each server and are left out; --json shows no hashes."""
     if as_json:
         _print_json([accounts.describe(one) for one in accounts.list_accounts(office)
-                     if one.account_class is not AccountClass.RESERVED])
+                     if office.directory.get_reserved_role(one.id) is None])
     else:
         click.echo(accounts.export_accounts(office, with_passwords=not without_passwords).encode("utf-8"), nl=False)
 
