@@ -51,7 +51,7 @@ from postoffice.store.embedded import EmbeddedStore, StoreOptions
 from postoffice.store.model import PurgeAccount, StoreFailure
 from postoffice.tls.acceptor import Acceptor, ConnectionCounts
 from postoffice.tls.contexts import Contexts, TlsChoice
-from postoffice.trace import event_types
+from postoffice.trace import event_types, files
 from postoffice.trace.api import Summary
 from postoffice.trace.events import Event
 from postoffice.trace.journal import FLUSH_SECONDS, Journal
@@ -216,6 +216,9 @@ class Process:
 
     def _read_on(self) -> None:
         """Make the trace good after an unclean stop, for this process's slot and, in Deliver, for abandoned ones."""
+        # The month's file whole before anybody reads it: another process may be in the middle of making it.
+        month = files.get_month_path(self._spool / "trace", files.get_month(self._clock.now()))
+        files.open_for_writing(month).close()
         slots = [self._options.slot]
         if self._options.role != "serve":
             slots += [slot for slot in self._store.list_slots() if slot != self._options.slot]

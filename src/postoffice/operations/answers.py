@@ -109,6 +109,9 @@ def check_setting(name: str, key: Key[Any], value: object) -> str:
     if name in _LISTS:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise InputError(name, f'{value!r} is no list of texts, like ["one", "two"].')
+        for one in value:
+            if not one or one.split() != [one]:
+                raise InputError(name, f"{one!r} is no item of a list.", "Each item stands in quotes of its own.")
         text = " ".join(value)
     elif name.startswith("ports."):
         if not isinstance(value, int | str) or isinstance(value, bool):

@@ -31,19 +31,22 @@ def check_program(uid: int, gid: int) -> None:
                 f"Install Python and Post.Office where everybody may read (such as /opt), or: chmod a+rx {blocked}")
 
 
-def check_directories(uid: int, gid: int, directories: Iterable[tuple[str, Path]]) -> None:
+def check_directories(uid: int, gid: int, directories: Iterable[tuple[str, Path]], *, may_make: bool = False) -> None:
     """Whether the user can write in each directory (or in its nearest existing parent make it).
 
-    ``directories``: what it is ("mailbox directory") and where. Raises PostOfficeError naming what is in the way."""
+    ``directories``: what it is ("mailbox directory") and where. ``may_make``: root makes what is missing and gives it to
+    the user, who needs only a way there. Raises PostOfficeError naming what is in the way."""
     user = get_user_name(uid)
     for what, directory in directories:
         existing = directory
         while not existing.exists():
             existing = existing.parent
         blocked = find_blocked(existing, uid, gid)
-        if blocked is not None and blocked != existing:
+        if blocked is not None and (may_make or blocked != existing):
             raise PostOfficeError(f"The {what} {directory} cannot be reached by the user {user}: {blocked} is in the way.",
                                   f"Choose another directory, or: chmod a+x {blocked}")
+        if may_make and existing != directory:
+            continue
         if not existing.is_dir():
             raise PostOfficeError(f"The {what} {directory} cannot be used: {existing} is not a directory.",
                                   "Choose another directory.")

@@ -75,8 +75,8 @@ def set_up(target: Target, answers: Answers, progress: Progress) -> None:
     check_program(uid, gid)
     directories = [("spool directory", spool), ("mailbox directory", get_mailbox_directory(spool, snapshot)),
                    ("log directory", get_log_directory(spool, snapshot))]
-    if os.geteuid() != 0:
-        check_directories(uid, gid, directories)
+    check_directories(uid, gid, [one for one in directories if not first or not _is_to_give(one[1], spool)],
+                      may_make=os.geteuid() == 0)
     _make_directories(uid, gid, [path for _what, path in directories])
     check_directories(uid, gid, directories)
     if target.write_configuration:
@@ -90,6 +90,11 @@ def set_up(target: Target, answers: Answers, progress: Progress) -> None:
     _set_postmaster_password(office, answers.postmaster_password, progress)
     _put_certificate(office, answers, progress)
     office.notify()
+
+
+def _is_to_give(directory: Path, spool: Path) -> bool:
+    """An existing spool that root is about to give to its user."""
+    return os.geteuid() == 0 and directory == spool and directory.exists()
 
 
 def _check_postmaster_password(password: str, snapshot: Snapshot) -> None:

@@ -95,7 +95,9 @@ class Body:
         """The file with all of the body, durable; None when it failed."""
         assert self._writer is not None
         try:
-            return await self._writer.finish()
+            file = await self._writer.finish()
+            self._writer = None             # from now on the file is the store's
+            return file
         except StoreFailure as failure:
             self._fail_by(failure)
         except Exception:
@@ -104,7 +106,7 @@ class Body:
         return None
 
     def drop(self) -> None:
-        """Forget everything and give the memory back. A finished file belongs to the store."""
+        """Forget everything and give the memory back."""
         self._chunks.clear()
         self._held = 0
         self.head = b""

@@ -18,7 +18,7 @@ _SWITCHES = (
     ("CHUNKING", keys.ALLOW_BDAT, "BDAT"),
     ("HELP", keys.ALLOW_HELP, "HELP"),
     ("", keys.ALLOW_EXPN, "EXPN"),
-    ("AUTH", keys.DO_AUTH, ""),
+    ("AUTH", keys.DO_AUTH, "AUTH"),
 )
 
 
@@ -58,7 +58,7 @@ def build_config(snapshot: Snapshot, situation: Situation) -> EngineConfig:
     return EngineConfig(
         host=get_host_name(snapshot),
         extensions=extensions,
-        mechanisms=situation.mechanisms if snapshot[keys.DO_AUTH] else (),
+        mechanisms=situation.mechanisms,
         # RFC 6409 §4.3: a submission port serves nobody who has not signed in.
         require_auth=situation.submission,
         hidden=frozenset(verb for _, verb in off if verb),

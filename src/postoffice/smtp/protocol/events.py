@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from postoffice.message.address import Address
+from postoffice.smtp.protocol.reply import Reply as Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class BodyRefused:
     """The body broke a rule (bare CR or LF, over the size limit, a BDAT chunk refused); it has been swallowed and the
     engine has a reply ready in ``reply``: the session may replace its text but must answer. The transaction is over."""
 
-    reply: "Reply"
+    reply: Reply
     reason: str
 
 
@@ -116,7 +117,7 @@ class Simple:
 
     verb: str
     argument: str
-    reply: "Reply"
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Refused:
     """The engine judged the line itself (syntax, order, unknown command, too long): ``reply`` is ready, the session
     answers with it, counts it as a bad command, and may close."""
 
-    reply: "Reply"
+    reply: Reply
     verb: str
     bad: bool = True               # counts towards MaxBadCommands
 
@@ -133,18 +134,8 @@ class Refused:
 class Violation:
     """The connection cannot go on (endless line, talk before the greeting, bytes after STARTTLS): send ``reply``, close."""
 
-    reply: "Reply"
+    reply: Reply
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or "" ; several ``lines`` make a multi-line reply."""
-
-    code: int
-    enhanced: str
-    lines: tuple[str, ...]
-    close: bool = False            # the session closes after sending it
 
 
 Event = (Hello | Mail | Rcpt | Data | BodyStart | BodyBytes | BodyEnd | BodyRefused | ChunkDone | Auth | AuthResponse

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from postoffice.smtp.protocol.commands import COMMANDS as COMMANDS
 from postoffice.smtp.protocol.grammar import (
     parse_auth_identity,
     parse_body,
@@ -42,10 +43,37 @@ EXTENSIONS: tuple[Extension, ...] = (
     # Announced when bounces exist: a notice that is asked for must then be sent.
     Extension("DSN", "RFC 3461", mail={"RET": parse_ret, "ENVID": parse_envid},
               rcpt={"NOTIFY": parse_notify, "ORCPT": parse_orcpt}, announced=False),
+    Extension("VRFY", "RFC 5321"),
     Extension("HELP", "RFC 5321"),
 )
 
-ALL_KEYWORDS = frozenset(row.keyword for row in EXTENSIONS)
+KEYWORDS = frozenset(row.keyword for row in EXTENSIONS)
+ALL_KEYWORDS = KEYWORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """In bytes. ``message_size`` 0: none."""
+
+    command_line: int = 2048            # RFC 5321 §4.5.3.1.4 asks for 512; parameters need more
+    auth_line: int = 12_288             # RFC 4954 §4
+    message_size: int = 50 << 20
+    piece_bytes: int = 1 << 20          # a body is handed on in pieces above this
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What a server offers now. ``verbs`` not named are switched off (502); ``starttls``: a certificate is there;
+    ``mechanisms``: those this client may use now."""
+
+    host: str
+    extensions: frozenset[str] = KEYWORDS
+    verbs: frozenset[str] = COMMANDS
+    limits: Limits = field(default_factory=Limits)
+    mechanisms: tuple[str, ...] = ()
+    require_auth: bool = False
+    starttls: bool = True
+    hidden: frozenset[str] = frozenset()
 
 
 def collect_parsers(offered: frozenset[str]) -> tuple[dict[str, Parser], dict[str, Parser]]:
@@ -59,17 +87,17 @@ def collect_parsers(offered: frozenset[str]) -> tuple[dict[str, Parser], dict[st
     return mail, rcpt
 
 
-def list_announcements(offered: frozenset[str], size_limit: int, mechanisms: tuple[str, ...]) -> list[str]:
+def list_announcements(config: EngineConfig, *, tls: bool, authenticated: bool) -> list[str]:
     """The EHLO lines after the first, in the order of the rows."""
     lines = []
     for row in EXTENSIONS:
-        if row.keyword not in offered or not row.announced:
+        if row.keyword not in config.extensions or not row.announced:
             continue
         if row.keyword == "SIZE":
-            lines.append(f"SIZE {size_limit}")          # RFC 1870 §4: 0 says that no limit is in force
+            lines.append(f"SIZE {config.limits.message_size}")      # RFC 1870 §4: 0 says that no limit is in force
         elif row.keyword == "AUTH":
-            if mechanisms:
-                lines.append("AUTH " + " ".join(mechanisms))
-        else:
+            if config.mechanisms and not authenticated:
+                lines.append("AUTH " + " ".join(config.mechanisms))
+        elif row.keyword != "STARTTLS" or (config.starttls and not tls):
             lines.append(row.keyword)
     return lines

@@ -33,7 +33,7 @@ def parse_parameters(text: bytes, parsers: Mapping[str, Parser]) -> dict[str, ob
             raise ValueError("Syntax error in parameters")
         name = keyword.decode("ascii").upper()
         if name not in parsers:
-            raise UnknownParameter(f"Parameter {name[:40]} is not recognized")
+            raise UnknownParameter(name[:40])
         if name in found:
             raise ValueError(f"Parameter {name} given twice")
         found[name] = parsers[name](value if equals else None)

@@ -1,72 +1,102 @@
-"""SMTP replies: the only place that writes them (RFC 5321 §4.2, RFC 2034, RFC 3463).
+"""SMTP replies: the value, the ones the engine gives itself, and the only place that turns one into bytes.
 
-A `Reply` is a value; `format_reply` makes its bytes, one enhanced code on every line. Texts are printable ASCII: what a
-peer sent never comes back to it raw.
+Invariants: a formatted reply is whole lines of at most 512 octets, ASCII without control characters, so nothing that
+a peer sent can begin a line of ours. RFC 5321 §4.2, enhanced codes RFC 2034 and RFC 3463.
 """
 
 from __future__ import annotations
 
-from postoffice.smtp.protocol.events import Reply
+from dataclasses import dataclass
 
-_MAX_TEXT = 400         # RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets
+MAX_TEXT = 480                  # RFC 5321 §4.5.3.1.5: 512 octets a line, with code, enhanced code and CRLF
 
 
-def make_reply(code: int, enhanced: str, text: str, *, close: bool = False) -> Reply:
-    """A reply of one line."""
-    return Reply(code, enhanced, (text,), close)
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or "" ; several ``lines`` make a multi-line reply."""
+
+    code: int
+    enhanced: str
+    lines: tuple[str, ...]
+    close: bool = False            # the session closes after sending it
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol. ``reply`` is what to tell it; ``bad``: it counts as a bad command."""
+
+    def __init__(self, reply: Reply, *, bad: bool = True) -> None:
+        super().__init__(reply.lines[0])
+        self.reply = reply
+        self.bad = bad
 
 
 def format_reply(reply: Reply) -> bytes:
-    """The bytes of a reply. ``enhanced`` stands before each line's text (RFC 2034 §4)."""
+    """The reply as it goes out, CRLF included."""
     lines = reply.lines
     if len(lines) == 1:
-        text = lines[0]
-        if not text.isascii() or not text.isprintable() or len(text) > _MAX_TEXT:
-            text = _clean(text)
-        if reply.enhanced:
-            return f"{reply.code} {reply.enhanced} {text}\r\n".encode("ascii")
-        return f"{reply.code} {text}\r\n".encode("ascii")
-    prefix = f"{reply.enhanced} " if reply.enhanced else ""
+        return _format_line(reply.code, " ", reply.enhanced, lines[0])
     last = len(lines) - 1
-    return "".join(
-        f"{reply.code}{' ' if i == last else '-'}{prefix}{_clean(text)}\r\n" for i, text in enumerate(lines)).encode("ascii")
+    return b"".join(_format_line(reply.code, "-" if number < last else " ", reply.enhanced, line)
+                    for number, line in enumerate(lines or ("",)))
 
 
-def _clean(text: str) -> str:
-    safe = text if text.isascii() and text.isprintable() else "".join(
-        char if " " <= char <= "~" else "?" for char in text)
-    return safe[:_MAX_TEXT]
+def _format_line(code: int, separator: str, enhanced: str, text: str) -> bytes:
+    if not text.isascii() or not text.isprintable() or len(text) > MAX_TEXT:
+        text = "".join(char if char.isprintable() and char.isascii() else "?" for char in text[:MAX_TEXT])
+    if enhanced:
+        return f"{code}{separator}{enhanced} {text}\r\n".encode("ascii")
+    return f"{code}{separator}{text}\r\n".encode("ascii")
 
 
-OK = make_reply(250, "2.0.0", "OK")
-SENDER_OK = make_reply(250, "2.1.0", "Sender OK")
-RECIPIENT_OK = make_reply(250, "2.1.5", "Recipient OK")
-START_DATA = make_reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
-START_TLS = make_reply(220, "2.0.0", "Ready to start TLS")
-BYE = make_reply(221, "2.0.0", "Goodbye", close=True)
-AUTHENTICATED = make_reply(235, "2.7.0", "Authentication successful")
-BAD_SEQUENCE = make_reply(503, "5.5.1", "Bad sequence of commands")
-HELLO_FIRST = make_reply(503, "5.5.1", "Say EHLO or HELO first")
-MAIL_FIRST = make_reply(503, "5.5.1", "MAIL first")
-RECIPIENT_FIRST = make_reply(554, "5.5.1", "No valid recipients")
-NESTED_MAIL = make_reply(503, "5.5.1", "A transaction is under way; RSET first")
-MIXED_BODY = make_reply(503, "5.5.1", "BDAT is under way; DATA cannot be used in it")
-AUTH_REQUIRED = make_reply(530, "5.7.0", "Authentication required")
-TLS_REQUIRED = make_reply(538, "5.7.11", "Encryption required for authentication")
-ALREADY_AUTHENTICATED = make_reply(503, "5.5.1", "Already authenticated")
-AUTH_IN_TRANSACTION = make_reply(503, "5.5.1", "AUTH is not allowed during a transaction")
-UNKNOWN_MECHANISM = make_reply(504, "5.5.4", "Unrecognized authentication type")
-BAD_BASE64 = make_reply(501, "5.5.2", "Cannot decode base64")
-AUTH_CANCELLED = make_reply(501, "5.7.0", "Authentication cancelled")
-NOT_RECOGNIZED = make_reply(500, "5.5.2", "Command not recognized")
-NOT_IMPLEMENTED = make_reply(502, "5.5.1", "Command not implemented")
-LINE_TOO_LONG = make_reply(500, "5.5.2", "Line too long")
-BARE_LINE_END = make_reply(500, "5.5.2", "Bare CR or LF in a command line")
-BAD_CHARACTER = make_reply(500, "5.5.2", "Character not allowed in a command line")
-NO_PARAMETERS = make_reply(501, "5.5.4", "No parameters allowed")
-TOO_LARGE = make_reply(552, "5.3.4", "Message size exceeds the limit")
-BARE_IN_BODY = make_reply(550, "5.6.0", "Bare CR or LF in the message is not allowed")
-TALKED_EARLY = make_reply(554, "5.5.1", "You talked before your turn", close=True)
-OUT_OF_SYNC = make_reply(503, "5.5.0", "Improper command pipelining", close=True)
-ENDLESS_LINE = make_reply(500, "5.5.2", "Line too long", close=True)
-UTF8_NEEDED = make_reply(553, "5.6.7", "The address needs SMTPUTF8")
+OK = Reply(250, "2.0.0", ("OK",))
+SENDER_OK = Reply(250, "2.1.0", ("Sender OK",))
+RECIPIENT_OK = Reply(250, "2.1.5", ("Recipient OK",))
+START_DATA = Reply(354, "", ("Start mail input; end with <CRLF>.<CRLF>",))
+AUTHENTICATED = Reply(235, "2.7.0", ("Authentication successful",))
+AUTH_CANCELLED = Reply(501, "5.7.0", ("Authentication cancelled",))
+START_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
+CLOSING = Reply(221, "2.0.0", ("Closing connection",), close=True)
+READY_FOR_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
+CANNOT_VERIFY = Reply(252, "2.1.5", ("Cannot verify, but will try to deliver",))
+SIGNED_IN = Reply(235, "2.7.0", ("Authentication successful",))
+SIGN_IN_WRONG = Reply(535, "5.7.8", ("Authentication credentials invalid",))
+SIGN_IN_BUSY = Reply(454, "4.7.0", ("Temporary authentication failure, try again later",))
+SIGN_IN_CANCELLED = Reply(501, "5.7.0", ("Authentication cancelled",))
+SIGN_IN_MALFORMED = Reply(501, "5.5.2", ("Malformed authentication data",))
+SIGN_IN_FIRST = Reply(530, "5.7.0", ("Authentication required",))
+TLS_FIRST = Reply(530, "5.7.0", ("Must issue a STARTTLS command first",))
+NO_SIGN_IN_IN_CLEAR = Reply(538, "5.7.11", ("Encryption required for authentication",))
+UNKNOWN_MECHANISM = Reply(504, "5.5.4", ("Unrecognized authentication mechanism",))
+ALREADY_SIGNED_IN = Reply(503, "5.5.1", ("Already authenticated",))
+UNKNOWN_COMMAND = Reply(500, "5.5.1", ("Command not recognized",))
+COMMAND_OFF = Reply(502, "5.5.1", ("Command not implemented",))
+LINE_TOO_LONG = Reply(500, "5.5.2", ("Line too long",))
+AUTH_LINE_TOO_LONG = Reply(500, "5.5.6", ("Authentication exchange line too long",))
+BAD_CHARACTERS = Reply(500, "5.5.2", ("Control or non-ASCII characters are not allowed here",))
+BARE_LINE_END = Reply(500, "5.5.2", ("Lines must end with CR LF",), close=True)
+ENDLESS_LINE = Reply(500, "5.5.2", ("Line too long",), close=True)
+HELLO_FIRST = Reply(503, "5.5.1", ("Send EHLO first",))
+BAD_SEQUENCE = Reply(503, "5.5.1", ("Bad sequence of commands",))
+UNSYNCHRONISED = Reply(554, "5.5.0", ("SMTP protocol synchronization",), close=True)
+TOO_LARGE = Reply(552, "5.3.4", ("Message too large",))
+TOO_LARGE_BY_FAR = Reply(552, "5.3.4", ("Message too large",), close=True)
+BARE_IN_BODY = Reply(550, "5.6.0", ("Bare CR or LF in the message",))
+NEEDS_UTF8 = Reply(553, "5.6.7", ("The address needs SMTPUTF8",))
+SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down",), close=True)
+TOO_MANY_ERRORS = Reply(421, "4.7.0", ("Too many errors",), close=True)
+TIMED_OUT = Reply(421, "4.4.2", ("Timeout",), close=True)
+
+
+def refuse_syntax(syntax: str) -> Reply:
+    """501 with what was expected."""
+    return Reply(501, "5.5.4", (f"Syntax: {syntax}",))
+
+
+def refuse_parameter(text: str) -> Reply:
+    """501: a known parameter with a wrong value, in the wrong place or twice."""
+    return Reply(501, "5.5.4", (text,))
+
+
+def refuse_unknown_parameter(keyword: str) -> Reply:
+    """555, RFC 5321 §4.1.1.11."""
+    return Reply(555, "5.5.4", (f"Unsupported parameter {keyword}",))

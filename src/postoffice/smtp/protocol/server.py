@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from postoffice.base.errors import UsageError
@@ -25,32 +24,18 @@ from postoffice.smtp.protocol import events as ev
 from postoffice.smtp.protocol import reply as replies
 from postoffice.smtp.protocol.body import ChunkReader, DataReader
 from postoffice.smtp.protocol.commands import BY_NAME, NOT_HERE, Verb, build_help
-from postoffice.smtp.protocol.events import Event, Reply
-from postoffice.smtp.protocol.extensions import ALL_KEYWORDS, collect_parsers, list_announcements
+from postoffice.smtp.protocol.events import Event
+from postoffice.smtp.protocol.extensions import EngineConfig as EngineConfig
+from postoffice.smtp.protocol.extensions import Limits as Limits
+from postoffice.smtp.protocol.extensions import collect_parsers, list_announcements
 from postoffice.smtp.protocol.grammar import UnknownParameter, parse_chunk, parse_parameters
-from postoffice.smtp.protocol.reply import format_reply, make_reply
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """In bytes. ``message_size`` 0: none."""
-
-    command_line: int = 2048            # RFC 5321 §4.5.3.1.4 asks for 512; parameters need more
-    auth_line: int = 12_288             # RFC 4954 §4
-    message_size: int = 50 << 20
-    piece_bytes: int = 1 << 20          # a body is handed on in pieces above this
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """What a server offers now. ``hidden`` are verbs that are switched off (502)."""
-
-    host: str
-    extensions: frozenset[str] = ALL_KEYWORDS
-    mechanisms: tuple[str, ...] = ()
-    require_auth: bool = False
-    hidden: frozenset[str] = frozenset()
-    limits: Limits = field(default_factory=Limits)
+from postoffice.smtp.protocol.reply import (
+    Reply,
+    format_reply,
+    refuse_parameter,
+    refuse_syntax,
+    refuse_unknown_parameter,
+)
 
 
 class ServerEngine:
@@ -70,6 +55,7 @@ class ServerEngine:
         self._chunks: ChunkReader | None = None
         self._chunk_open = False        # bytes of a chunk are awaited
         self._chunk_last = False
+        self._refused_body: Reply | None = None     # the session's answer to BodyStart, given when the chunk is through
         self._swallowed: Reply | None = None    # the answer to a chunk that is swallowed because it is refused
         self.hello: str | None = None   # the name the client gave
         self.extended = False
@@ -98,16 +84,26 @@ class ServerEngine:
         if self._closed:
             return
         if not self._greeted:
-            self._violate(replies.TALKED_EARLY, "talked before the greeting")
+            self._violate(replies.UNSYNCHRONISED, "talked before the greeting")
         elif self._pending is not None and isinstance(self._pending, _MUST_WAIT):
-            self._violate(replies.OUT_OF_SYNC, "sent more before the answer to " + type(self._pending).__name__)
+            self._violate(replies.UNSYNCHRONISED, "sent more before the answer to " + type(self._pending).__name__)
         else:
             self._buffer = self._buffer + data if self._buffer else data
 
     @property
-    def has_input(self) -> bool:
-        """Whether bytes wait that have not become an event."""
+    def buffered(self) -> int:
+        """Bytes received and not yet given out; the session stops reading while it is high."""
+        return len(self._buffer)
+
+    @property
+    def has_pipelined(self) -> bool:
+        """Whether there is input not looked at yet."""
         return bool(self._buffer)
+
+    @property
+    def in_body(self) -> bool:
+        """A body is coming in (between 354 or the first BDAT, and its end)."""
+        return self._data is not None or self._chunks is not None
 
     @property
     def is_idle(self) -> bool:
@@ -115,14 +111,15 @@ class ServerEngine:
         return self._pending is None and self._data is None and not self._chunk_open and not self._in_auth
 
     def next_event(self) -> Event | None:
-        """What is to be answered next; None: more input is needed. Raises UsageError while an answer is owed."""
+        """The next event; None: more input is needed, or the last event is not answered."""
         if self._closed:
             return None
         if self._violation is not None:
+            # What was asked before has lost its answer: the connection ends.
             self._pending, self._violation = self._violation, None
             return self._pending
         if self._pending is not None:
-            raise UsageError("the last event has not been answered")
+            return None
         event = self._parse()
         if event is not None and not isinstance(event, ev.BodyBytes):
             self._pending = event
@@ -138,7 +135,7 @@ class ServerEngine:
         move = _MOVES.get(type(event))
         if move is not None:
             move(self, event, reply)
-        return self._send(reply)
+        return b"" if isinstance(event, ev.BodyStart) else self._send(reply)
 
     def accept_hello(self, greeting: str) -> bytes:
         """250 to HELO or EHLO with what is offered. The transaction is over (RFC 5321 §4.1.4)."""
@@ -149,8 +146,7 @@ class ServerEngine:
         self.hello, self.extended = event.name, event.extended
         lines = [f"{self._config.host} {greeting}".rstrip()]
         if event.extended:
-            mechanisms = () if self.authenticated else self._config.mechanisms
-            lines += list_announcements(self._offered(), self._limits.message_size, mechanisms)
+            lines += list_announcements(self._config, tls=self.tls, authenticated=self.authenticated)
         return format_reply(Reply(250, "", tuple(lines)))       # RFC 2034 §4: no enhanced code on these
 
     def challenge(self, data: bytes) -> bytes:
@@ -175,6 +171,14 @@ class ServerEngine:
         if not isinstance(self._pending, ev.BodyStart):
             raise UsageError("no BodyStart is pending")
         self._pending = None
+
+    def refuse_body(self, reply: Reply) -> None:
+        """Answer BodyStart with a refusal."""
+        self.reply(reply)
+
+    @property
+    def has_input(self) -> bool:
+        return bool(self._buffer)
 
     def tls_started(self) -> None:
         """The handshake is done: all that was said in clear is forgotten (RFC 3207 §4.2)."""
@@ -220,18 +224,18 @@ class ServerEngine:
         name = name.upper()
         verb = BY_NAME.get(name)
         if verb is None:
-            return self._refuse(replies.NOT_IMPLEMENTED if name in NOT_HERE else replies.NOT_RECOGNIZED, "")
+            return self._refuse(replies.COMMAND_OFF if name in NOT_HERE else replies.UNKNOWN_COMMAND, "")
         if b"\0" in line:
-            return self._refuse(replies.BAD_CHARACTER, verb.name)
-        if verb.name in self._config.hidden:
-            return self._refuse_chunk_too(verb, argument, replies.NOT_IMPLEMENTED)
+            return self._refuse(replies.BAD_CHARACTERS, verb.name)
+        if verb.name not in self._config.verbs or verb.name in self._config.hidden:
+            return self._refuse_chunk_too(verb, argument, replies.COMMAND_OFF)
         if verb.argument is not None and verb.argument != bool(argument.strip()):
             if verb.argument:
-                return self._refuse(make_reply(501, "5.5.4", f"Syntax: {verb.syntax}"), verb.name)
+                return self._refuse(refuse_syntax(verb.syntax), verb.name)
             if argument:
-                return self._refuse(replies.NO_PARAMETERS, verb.name)
+                return self._refuse(refuse_syntax(verb.syntax), verb.name)
         if verb.last and self._buffer and verb.name != "QUIT":
-            return self._end(replies.OUT_OF_SYNC, f"sent more behind {verb.name}")
+            return self._end(replies.UNSYNCHRONISED, f"sent more behind {verb.name}")
         refusal = self._check_state(verb)
         if refusal is not None:
             return self._refuse_chunk_too(verb, argument, refusal)
@@ -239,7 +243,7 @@ class ServerEngine:
 
     def _check_state(self, verb: Verb) -> Reply | None:
         if self._config.require_auth and not self.authenticated and not verb.anonymous:
-            return replies.AUTH_REQUIRED
+            return replies.SIGN_IN_FIRST
         if verb.hello and self.hello is None:
             return replies.HELLO_FIRST
         return None
@@ -254,7 +258,7 @@ class ServerEngine:
         try:
             size, _last = parse_chunk(argument)
         except ValueError as error:
-            return self._end(make_reply(501, "5.5.4", str(error), close=True), "a chunk of unknown size")
+            return self._end(_close(refuse_parameter(str(error))), "a chunk of unknown size")
         self._swallowed = reply
         chunks = self._chunks = ChunkReader(0)
         chunks.swallow = True
@@ -268,21 +272,21 @@ class ServerEngine:
         try:
             name = argument.strip().decode("utf-8")
         except UnicodeDecodeError:
-            return self._refuse(make_reply(501, "5.5.4", "The name is not valid"), "EHLO" if extended else "HELO")
+            return self._refuse(refuse_parameter("The name is not valid"), "EHLO" if extended else "HELO")
         return ev.Hello(name, extended)
 
     def _mail(self, argument: bytes) -> Event:
         if self.in_mail:
-            return self._refuse(replies.NESTED_MAIL, "MAIL")
+            return self._refuse(replies.BAD_SEQUENCE, "MAIL")
         if argument[:5].upper() != b"FROM:":
-            return self._refuse(make_reply(501, "5.5.4", "Syntax: MAIL FROM:<address>"), "MAIL")
+            return self._refuse(refuse_syntax("MAIL FROM:<address>"), "MAIL")
         try:
             sender, rest = parse_path(argument[5:].lstrip(b" "), utf8=True)
             params = self._parameters(rest, self._mail_parsers)
         except ValueError as error:
             return self._refuse_by(error, "MAIL", "5.1.7")
         if sender is not None and not _is_ascii(sender) and "SMTPUTF8" not in params:
-            return self._refuse(replies.UTF8_NEEDED, "MAIL")
+            return self._refuse(replies.NEEDS_UTF8, "MAIL")
         size = params.get("SIZE", 0)
         if self._limits.message_size and isinstance(size, int) and size > self._limits.message_size:
             return self._refuse(replies.TOO_LARGE, "MAIL", bad=False)
@@ -290,40 +294,40 @@ class ServerEngine:
 
     def _rcpt(self, argument: bytes) -> Event:
         if not self.in_mail:
-            return self._refuse(replies.MAIL_FIRST, "RCPT")
+            return self._refuse(replies.BAD_SEQUENCE, "RCPT")
         if self._chunks is not None:
             return self._refuse(replies.BAD_SEQUENCE, "RCPT")
         if argument[:3].upper() != b"TO:":
-            return self._refuse(make_reply(501, "5.5.4", "Syntax: RCPT TO:<address>"), "RCPT")
+            return self._refuse(refuse_syntax("RCPT TO:<address>"), "RCPT")
         try:
             address, rest = parse_path(argument[3:].lstrip(b" "), utf8=True)
             params = self._parameters(rest, self._rcpt_parsers)
         except ValueError as error:
             return self._refuse_by(error, "RCPT", "5.1.3")
         if address is None:
-            return self._refuse(make_reply(501, "5.1.3", "A recipient is needed"), "RCPT")
+            return self._refuse(Reply(501, "5.1.3", ("A recipient is needed",)), "RCPT")
         if not self._utf8 and not _is_ascii(address):
-            return self._refuse(replies.UTF8_NEEDED, "RCPT")
+            return self._refuse(replies.NEEDS_UTF8, "RCPT")
         return ev.Rcpt(address, params)
 
     def _data_command(self, argument: bytes) -> Event:
         if not self.in_mail:
-            return self._refuse(replies.MAIL_FIRST, "DATA")
+            return self._refuse(replies.BAD_SEQUENCE, "DATA")
         if self._chunks is not None:
-            return self._refuse(replies.MIXED_BODY, "DATA")
+            return self._refuse(replies.BAD_SEQUENCE, "DATA")
         if not self.recipients:
-            return self._refuse(replies.RECIPIENT_FIRST, "DATA", bad=False)
+            return self._refuse(_NO_RECIPIENTS, "DATA", bad=False)
         return ev.Data()
 
     def _bdat(self, argument: bytes) -> Event:
         if not self.in_mail:
-            return self._swallow(argument, replies.MAIL_FIRST)
+            return self._swallow(argument, replies.BAD_SEQUENCE)
         if not self.recipients:
-            return self._swallow(argument, replies.RECIPIENT_FIRST)
+            return self._swallow(argument, _NO_RECIPIENTS)
         try:
             size, last = parse_chunk(argument)
         except ValueError as error:
-            return self._end(make_reply(501, "5.5.4", str(error), close=True), "a chunk of unknown size")
+            return self._end(_close(refuse_parameter(str(error))), "a chunk of unknown size")
         first = self._chunks is None
         if self._chunks is None:
             self._chunks = ChunkReader(self._limits.message_size)
@@ -334,18 +338,18 @@ class ServerEngine:
         return self._read_chunk(self._chunks) or _NOTHING
 
     def _starttls(self, argument: bytes) -> Event:
-        if self.tls or "STARTTLS" not in self._config.extensions:
-            return self._refuse(replies.NOT_IMPLEMENTED if not self.tls else replies.BAD_SEQUENCE, "STARTTLS")
+        if self.tls or not self._config.starttls or "STARTTLS" not in self._config.extensions:
+            return self._refuse(replies.COMMAND_OFF if not self.tls else replies.BAD_SEQUENCE, "STARTTLS")
         return ev.StartTls()
 
     def _auth(self, argument: bytes) -> Event:
         if self.authenticated:
-            return self._refuse(replies.ALREADY_AUTHENTICATED, "AUTH")
+            return self._refuse(replies.ALREADY_SIGNED_IN, "AUTH")
         if self.in_mail:
-            return self._refuse(replies.AUTH_IN_TRANSACTION, "AUTH")
+            return self._refuse(replies.BAD_SEQUENCE, "AUTH")
         if not self._config.mechanisms or "AUTH" not in self._config.extensions:
-            needs_tls = "AUTH" in self._config.extensions and "STARTTLS" in self._offered()
-            return self._refuse(replies.TLS_REQUIRED if needs_tls else replies.NOT_IMPLEMENTED, "AUTH")
+            needs_tls = self._config.starttls and not self.tls
+            return self._refuse(replies.NO_SIGN_IN_IN_CLEAR if needs_tls else replies.COMMAND_OFF, "AUTH")
         mechanism, _blank, initial = argument.strip().partition(b" ")
         name = mechanism.decode("ascii", "replace").upper()
         if name not in self._config.mechanisms:
@@ -355,7 +359,7 @@ class ServerEngine:
         try:
             return ev.Auth(name, b"" if initial == b"=" else _decode_base64(initial))
         except ValueError:
-            return self._refuse(replies.BAD_BASE64, "AUTH")
+            return self._refuse(replies.SIGN_IN_MALFORMED, "AUTH")
 
     def _verify(self, argument: bytes) -> Event:
         return ev.Verify(argument.decode("utf-8", "replace").strip())
@@ -368,7 +372,7 @@ class ServerEngine:
 
     def _help(self, argument: bytes) -> Event:
         topic = argument.decode("ascii", "replace")
-        return ev.Simple("HELP", topic, Reply(214, "2.0.0", build_help(topic, self._config.hidden)))
+        return ev.Simple("HELP", topic, Reply(214, "2.0.0", build_help(topic, self._config.verbs)))
 
     # --- bodies -----------------------------------------------------------------------------------------------------
 
@@ -403,6 +407,8 @@ class ServerEngine:
             self._chunks = None
             self._reset()
             return self._refuse(reply, "BDAT")
+        if self._refused_body is not None:
+            return ev.BodyRefused(self._refused_body, "refused at its beginning")
         if self._chunk_last:
             reader.finish()
         if reader.broken:
@@ -425,7 +431,7 @@ class ServerEngine:
             return ev.AuthResponse(_decode_base64(line))
         except ValueError:
             self._in_auth = False
-            return self._refuse(replies.BAD_BASE64, "AUTH")
+            return self._refuse(replies.SIGN_IN_MALFORMED, "AUTH")
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -437,7 +443,7 @@ class ServerEngine:
         self._data = None
         self._chunks = None
         self._chunk_open = self._chunk_last = False
-        self._swallowed = None
+        self._swallowed = self._refused_body = None
 
     def _answered_mail(self, event: ev.Mail, reply: Reply) -> None:
         if reply.code < 400:
@@ -458,15 +464,10 @@ class ServerEngine:
         self._reset()
 
     def _answered_body_start(self, event: ev.BodyStart, reply: Reply) -> None:
-        raise UsageError("a refused BDAT transaction is answered by refuse_body")
-
-    def refuse_body(self, reply: Reply) -> None:
-        """Refuse the BDAT transaction that BodyStart announced: its chunk is swallowed, then the reply comes as Refused."""
-        if not isinstance(self._pending, ev.BodyStart) or self._chunks is None:
-            raise UsageError("no BodyStart is pending")
-        self._pending = None
+        """The BDAT transaction is refused: its chunk is swallowed, then the reply is given as BodyRefused."""
+        assert self._chunks is not None
         self._chunks.swallow = True
-        self._swallowed = reply
+        self._refused_body = reply
 
     def _answered_tls(self, event: ev.StartTls, reply: Reply) -> None:
         if reply.code == 220:
@@ -481,9 +482,6 @@ class ServerEngine:
     def _answered_auth(self, event: Event, reply: Reply) -> None:
         self._in_auth = False
 
-    def _offered(self) -> frozenset[str]:
-        return self._config.extensions - {"STARTTLS"} if self.tls else self._config.extensions
-
     # --- replies --------------------------------------------------------------------------------------------------------
 
     def _send(self, reply: Reply) -> bytes:
@@ -497,10 +495,10 @@ class ServerEngine:
 
     def _refuse_by(self, error: ValueError, verb: str, enhanced: str) -> Event:
         if isinstance(error, UnknownParameter):
-            return self._refuse(make_reply(555, "5.5.4", str(error)), verb)
+            return self._refuse(refuse_unknown_parameter(str(error)), verb)
         if isinstance(error, _ParameterError):
-            return self._refuse(make_reply(501, "5.5.4", str(error)), verb)
-        return self._refuse(make_reply(501, enhanced, f"Bad address: {error}"), verb)
+            return self._refuse(refuse_parameter(str(error)), verb)
+        return self._refuse(Reply(501, enhanced, (f"Bad address: {error}",)), verb)
 
     def _parameters(self, rest: bytes, parsers: dict[str, Callable[[bytes | None], object]]) -> dict[str, object]:
         if not rest:
@@ -510,7 +508,7 @@ class ServerEngine:
         if rest.isspace():
             return {}
         if not self.extended:
-            raise UnknownParameter("Parameters need EHLO")
+            raise UnknownParameter("(parameters need EHLO)")
         try:
             return parse_parameters(rest, parsers)
         except UnknownParameter:
@@ -526,6 +524,13 @@ class ServerEngine:
         self._buffer = b""
         if self._violation is None:
             self._violation = ev.Violation(reply, reason)
+
+
+_NO_RECIPIENTS = Reply(554, "5.5.1", ("No valid recipients",))
+
+
+def _close(reply: Reply) -> Reply:
+    return Reply(reply.code, reply.enhanced, reply.lines, close=True)
 
 
 class _ParameterError(ValueError):
@@ -567,5 +572,5 @@ _READERS: dict[str, Callable[[ServerEngine, bytes], Event]] = {
     "HELP": ServerEngine._help,
     "NOOP": lambda engine, argument: engine._simple("NOOP", argument, replies.OK),
     "RSET": lambda engine, argument: engine._simple("RSET", argument, replies.OK),
-    "QUIT": lambda engine, argument: engine._simple("QUIT", argument, replies.BYE),
+    "QUIT": lambda engine, argument: engine._simple("QUIT", argument, replies.CLOSING),
 }
