@@ -45,6 +45,7 @@ async def measure(directory: Path, batch: int, seconds: float, size: int, frames
     ids = MessageIds(store.slot)
     body = build_body(size)
     loop = asyncio.get_running_loop()
+    latencies: list[float] = []
     done = 0
 
     async def one_batch() -> None:
@@ -60,18 +61,20 @@ async def measure(directory: Path, batch: int, seconds: float, size: int, frames
             if not left:
                 finished.set_result(None)
 
-        now = time.time()
+        now, begun = time.time(), time.perf_counter()
         for _ in range(batch):
             message = ids.next(now)
             store.submit(Arrival(
                 message, now, HEADER, body, PARSED, 1, (Placement(1 + (done + left) * 7 % ACCOUNTS, prefix=PREFIX),),
                 RECORD)).add_done_callback(acknowledged)
         await finished
+        latencies.append(time.perf_counter() - begun)
         done += batch
 
     for _ in range(20):
         await one_batch()
     done = 0
+    latencies.clear()
     clocks = {t.name: time.pthread_getcpuclockid(t.ident) for t in threading.enumerate() if t.ident}
     before = {name: time.clock_gettime(clock) for name, clock in clocks.items()}
     usage, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -80,10 +83,13 @@ async def measure(directory: Path, batch: int, seconds: float, size: int, frames
     elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     threads = {name: round((time.clock_gettime(clock) - before[name]) / done * 1e6, 1)
                for name, clock in clocks.items()}
+    latencies.sort()
     await store.close()
     user, system = after.ru_utime - usage.ru_utime, after.ru_stime - usage.ru_stime
     return {
         "batch": batch, "bytes": size, "messages_per_second": round(done / elapsed),
+        "p50_ms": round(latencies[len(latencies) // 2] * 1e3, 2),
+        "p99_ms": round(latencies[len(latencies) * 99 // 100] * 1e3, 2), "max_ms": round(latencies[-1] * 1e3, 1),
         "threads_us": threads, "cpu_us": round((user + system) / done * 1e6, 1), "user_us": round(user / done * 1e6, 1)}
 
 

@@ -57,6 +57,7 @@ from postoffice.trace.events import Event
 from postoffice.trace.journal import FLUSH_SECONDS, Journal
 
 SELF_SIGNED = Path("tls/server.pem")            # below the spool; served while no other certificate is set
+HOLD_SECONDS = 0.001            # how old an answer of settings and directory may be; a notice makes it anew at once
 _RELEASE_CACHE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -105,9 +106,9 @@ class Process:
         self._options = options
         self._spool = options.spool
         self._clock = clock
-        self._settings = SavedSettings(options.spool / DATABASE, build_registry())
+        self._settings = SavedSettings(options.spool / DATABASE, build_registry(), hold_seconds=HOLD_SECONDS)
         self._current: Callable[[], Snapshot] = self._settings.current
-        self._directory = SqliteDirectory(options.spool / DATABASE, self._current)
+        self._directory = SqliteDirectory(options.spool / DATABASE, self._current, hold_seconds=HOLD_SECONDS)
         self._store = self._open_store()
         self._mail = cast(Store, self._store)
         self._journal = Journal(options.spool / "trace", self._current, clock.now, slot=options.slot,
@@ -144,6 +145,8 @@ class Process:
 
     def refresh(self) -> tuple[int, int]:
         """Take over what changed in the databases; the generations of settings and directory now obeyed."""
+        self._settings.look_again()
+        self._directory.look_again()
         seen = self._current().generation, self._directory.get_generation()
         if seen != self._seen:
             self._seen = seen

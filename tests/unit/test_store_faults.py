@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -429,6 +430,42 @@ def test_lock_that_does_not_come_refuses_what_waits(tmp_path: Path) -> None:
             assert (await store.submit(build_arrival(12))).uids == (1,)
 
     run(tmp_path, StoreOptions(committer=Impatient), test)
+
+
+def test_store_closes_though_another_keeps_the_lock(tmp_path: Path) -> None:
+    class Impatient(committer.Committer):
+        close_patience_seconds = 0.05
+
+    async def main() -> None:
+        store = EmbeddedStore.open(tmp_path, options=StoreOptions(committer=Impatient))
+        with LockFile(tmp_path / LOCK_NAME) as holder:
+            assert holder.try_lock(COMMIT_BYTE)
+            pending = store.submit(build_arrival(10))
+            await store.close()
+            assert await fail(pending, None) is Failure.IO_ERROR
+            assert await fail(store, build_arrival(11)) is Failure.STOPPING
+
+    asyncio.run(main())
+
+
+def test_message_whose_bytes_are_missing_is_a_temporary_error(tmp_path: Path) -> None:
+    async def test(store: EmbeddedStore) -> None:
+        await store.submit(build_arrival(10))
+        (segment,) = (tmp_path / "segments").iterdir()
+        segment.rename(tmp_path / "away")
+        with pytest.raises(TemporaryError, match="message 10 is missing"):
+            store.open_message(get_folder(store, 1).id, 1)
+        (tmp_path / "away").rename(segment)
+
+    run(tmp_path, StoreOptions(), test)
+
+
+def test_lock_holder_leaves_its_pid(tmp_path: Path) -> None:
+    async def test(store: EmbeddedStore) -> None:
+        await store.submit(build_arrival(10))
+        assert (tmp_path / LOCK_NAME).read_text().split() == [str(os.getpid())]
+
+    run(tmp_path, StoreOptions(), test)
 
 
 def test_dead_segments_go_only_when_the_trace_has_read_them(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +38,15 @@ class LockFile:
     def lock(self, byte: int = 0) -> None:
         """Wait until the lock is ours. Blocks the calling thread: never on the loop."""
         fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, _pack(fcntl.F_WRLCK, byte))
+
+    def try_lock_for(self, byte: int, seconds: float) -> bool:
+        """Try until it is ours or the time is up. Blocks the calling thread; for ends that must not hang."""
+        deadline = time.monotonic() + seconds
+        while not self.try_lock(byte):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     def unlock(self, byte: int = 0) -> None:
         """Give the lock up; nothing happens when it is not held."""

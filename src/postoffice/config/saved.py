@@ -98,8 +98,11 @@ def fetch_all(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...] =
 class SavedSettings:
     """The settings of one spool. For one thread; several processes may use the same file."""
 
-    def __init__(self, path: Path, registry: Registry) -> None:
+    def __init__(self, path: Path, registry: Registry, *, hold_seconds: float = 0.0) -> None:
+        """``hold_seconds``: how old an answer of `current` may be. A busy process asks many times a millisecond."""
         self.registry = registry
+        self._hold_seconds = hold_seconds
+        self._held_until = 0.0
         self._reader = open_database(path)
         self._writer = open_database(path)
         with transaction(self._writer):
@@ -114,7 +117,12 @@ class SavedSettings:
         self._complained: set[tuple[str, str]] = set()
 
     def current(self) -> Snapshot:
-        """The values now, with every change committed by any process."""
+        """The values now, with every change committed by any process (at most ``hold_seconds`` ago)."""
+        if self._hold_seconds:
+            now = time.monotonic()
+            if now < self._held_until:
+                return self._snapshot
+            self._held_until = now + self._hold_seconds
         version = self._get_version("PRAGMA data_version").get
         if version != self._seen:
             generation = self._read_generation()
@@ -122,6 +130,10 @@ class SavedSettings:
                 self._snapshot = self._read(generation)
             self._seen = version
         return self._snapshot
+
+    def look_again(self) -> None:
+        """Let the next `current` ask the database, whatever is held."""
+        self._held_until = 0.0
 
     def set(self, path: str, text: str, *, who: str, origin: str = "") -> list[Changed]:
         """Save one value. See `apply`."""

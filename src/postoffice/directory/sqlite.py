@@ -92,8 +92,11 @@ class SqliteDirectory:
     ``current`` gives the present settings and must be cheap. Raises PostOfficeError when the file is of a newer
     version, apsw errors when it cannot be used."""
 
-    def __init__(self, path: Path, current: Callable[[], Snapshot]) -> None:
+    def __init__(self, path: Path, current: Callable[[], Snapshot], *, hold_seconds: float = 0.0) -> None:
+        """``hold_seconds``: how old an answer may be. A busy process asks many times a millisecond."""
         self._current = current
+        self._hold_seconds = hold_seconds
+        self._held_until = 0.0
         self._connection = open_database(path)
         self._execute = self._connection.execute
         self._snapshot: Snapshot | None = None
@@ -194,6 +197,10 @@ class SqliteDirectory:
         """All accounts as they are now, reserved ones included, in the order they were made."""
         self._refresh()
         return map(self._build, self._fetch_all(_SELECT + "ORDER BY id"))
+
+    def look_again(self) -> None:
+        """Let the next question be answered by the database, whatever is held."""
+        self._held_until = 0.0
 
     def get_generation(self) -> int:
         self._refresh()
@@ -319,6 +326,11 @@ class SqliteDirectory:
 
     def _refresh(self) -> None:
         """Forget what may have changed: asked of the database each time, never of a notice."""
+        if self._hold_seconds:
+            now = time.monotonic()
+            if now < self._held_until:
+                return
+            self._held_until = now + self._hold_seconds
         snapshot = self._current()
         # 2 µs; PRAGMA data_version, made for this, is prepared anew each time and takes 4.
         generation: int = self._fetch("SELECT generation FROM directory_state")[0]
@@ -488,6 +500,7 @@ class SqliteDirectory:
         except apsw.Error as error:
             raise TemporaryError(f"The account database cannot be written: {error}.") from error
         finally:
+            self._held_until = 0.0
             self._forget()
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> Any:

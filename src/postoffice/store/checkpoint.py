@@ -25,6 +25,7 @@ from postoffice.store.recovery import CHECKPOINT_BYTE, COMMIT_BYTE, LOCK_NAME, b
 _log = logging.getLogger(__name__)
 
 FRAMES = 1000           # 4 MB of WAL
+_STOP_SECONDS = 5.0
 
 
 class Checkpointer:
@@ -59,11 +60,11 @@ class Checkpointer:
             self._threshold = self._frames
 
     def stop(self) -> None:
-        """End the thread, after a last checkpoint. Blocks shortly. Idempotent."""
+        """End the thread, after a last checkpoint. Blocks shortly; a thread that waits for a lock is left to the end of
+        the process. Idempotent."""
         self._stopping = True
         self._due.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join(_STOP_SECONDS)
 
     def _serve(self) -> None:
         with LockFile(self._directory / LOCK_NAME) as lock:

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _MAX_CHANGES = 400             # of one batch: bounds how long the loop prepares rows and the lock is held
 _MAX_BYTES = 16 << 20
 _REPAIR_PAUSE_SECONDS = 1.0
+_END_PATIENCE_SECONDS = 3.0
 
 Waiting = tuple[Change, "asyncio.Future[Committed]"]
 Outcome = tuple["asyncio.Future[Committed]", "Committed | Exception"]
@@ -83,6 +84,7 @@ class Committer:
     """
 
     lock_patience_seconds = 30.0
+    close_patience_seconds = 20.0
 
     def __init__(self, parts: CommitterParts) -> None:
         self._parts = parts
@@ -144,9 +146,16 @@ class Committer:
             await waiter
 
     async def close(self) -> None:
-        """Refuse new changes, finish those that wait, end the thread. Idempotent."""
+        """Refuse new changes, finish those that wait, end the thread. Bounded by ``close_patience_seconds`` when the
+        commit lock does not come: then what waits is refused and the thread left to the end of the process."""
         self._stopping = True
-        await self.wait_idle()
+        try:
+            await asyncio.wait_for(self.wait_idle(), self.close_patience_seconds)
+        except TimeoutError:
+            self._stop_repair.set()
+            self._refuse_waiting()
+            self._stop_patience()
+            return
         self._stop_repair.set()
         self._jobs.put(self._end)
         self._jobs.put(None)
@@ -174,6 +183,11 @@ class Committer:
             self._patience = self._loop.call_later(self.lock_patience_seconds, self._refuse_waiting)
             self._jobs.put(self._wait_for_lock)
 
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
     def _refuse_waiting(self) -> None:
         """The lock does not come: what waits is told to try again; we go on waiting for the lock."""
         _log.error("the commit lock was not free for %g s; its holder's pid stands in %s",
@@ -186,9 +200,7 @@ class Committer:
 
     def _prepare(self) -> None:
         """The lock is held: take what waits, judge it, write its rows, hand it to the helper."""
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        self._stop_patience()
         if self._is_repair_pending():
             self._jobs.put(self._take_over_repair)
             return
@@ -337,7 +349,8 @@ class Committer:
 
     def _end(self) -> None:
         """A clean end: the segment is sealed, one without a record removed. What fails here the next start tidies."""
-        self._lock.lock(COMMIT_BYTE)
+        if not self._lock.try_lock_for(COMMIT_BYTE, _END_PATIENCE_SECONDS):
+            return
         try:
             if self._is_repair_pending():
                 return

@@ -24,6 +24,7 @@ from postoffice.store.model import INBOX
 from postoffice.testing.fakes import FakeClock, FakeDirectory, MemoryTrace
 from postoffice.testing.signin import FakeSignIn
 from postoffice.testing.streams import MemoryWire, build_peer
+from postoffice.trace.api import Trace
 
 HOST = "mail.example.test"
 _REGISTRY: list[Registry] = []
@@ -47,12 +48,19 @@ class SmtpRig:
         self.signin = FakeSignIn({"boss": "boss-secret", "taro": "taro-secret", "hanako": "hanako-secret"})
         self.directory = FakeDirectory(self.signin.accounts.values())
         self.context: SSLContext | None = None
+        self._build(self.trace)
+
+    def _build(self, trace: Trace) -> None:
         pipeline = Pipeline(CHECKS, Sources(self.directory, self.store))
-        intake = Intake(self.store, self.directory, self.trace, pipeline, {Agent.LOCAL: LocalDelivery()}, self.clock,
+        intake = Intake(self.store, self.directory, trace, pipeline, {Agent.LOCAL: LocalDelivery()}, self.clock,
                         build_office_names("0.0"))
         self.services = Services(
-            intake, pipeline, self.store, self.directory, self.signin, self.trace, self.clock, MessageIds(1),
+            intake, pipeline, self.store, self.directory, self.signin, trace, self.clock, MessageIds(1),
             lambda: self.snapshot, lambda: self.context, "0.0")
+
+    def use_trace(self, trace: Trace) -> None:
+        """Tell this trace from now on (the one in ``trace`` hears nothing more)."""
+        self._build(trace)
 
     def change(self, settings: Mapping[str, str]) -> None:
         """Set keys, as an administrator would on a running server."""
