@@ -23,7 +23,7 @@ STEPS = {
     "slot-taken": 1, "index-created": 1, "incarnation-committed": 1, "tidied": 1, "segment-created": 3,
     "segment-header-written": 3, "segment-header-synced": 3, "segment-directory-synced": 3, "rows-prepared": 9,
     "records-synced": 9, "index-committed": 9, "dead-unlinked": 2, "large-created": 2, "large-written": 2,
-    "large-synced": 2, "large-directory-synced": 2, "checkpoint-passive": 2, "checkpoint-truncated": 2,
+    "large-synced": 2, "large-directory-synced": 2, "checkpoint-passive": 2, "checkpoint-restarted": 2,
     "copy-written": 1, "copy-synced": 1, "copy-ready": 1, "old-wal-removed": 1, "copy-in-place": 1,
 }
 ROUNDS = 24

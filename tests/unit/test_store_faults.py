@@ -17,7 +17,7 @@ from postoffice.base.errors import PostOfficeError, TemporaryError
 from postoffice.base.locks import LockFile
 from postoffice.store import committer
 from postoffice.store.embedded import EmbeddedStore, StoreOptions
-from postoffice.store.index import WriteIndex
+from postoffice.store.index import WriteIndex, open_connection
 from postoffice.store.model import Committed, Expunge, Failure, Placement, StoreFailure
 from postoffice.store.recovery import COMMIT_BYTE, LOCK_NAME
 from postoffice.store.verify import verify
@@ -507,6 +507,28 @@ def test_free_space_is_that_of_an_unprivileged_writer(tmp_path: Path) -> None:
         assert 0 < store.get_free_bytes() == store.get_free_bytes()
 
     run(tmp_path, StoreOptions(), test)
+
+
+def test_wal_that_a_long_reader_let_grow_is_truncated(tmp_path: Path) -> None:
+    async def test(store: EmbeddedStore) -> None:
+        wal = tmp_path / "index.db-wal"
+        await store.submit(build_arrival(10))
+        reader = open_connection(tmp_path / "index.db")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchall()
+        number = 10
+        while wal.stat().st_size < 12 * 20 * 4_120:
+            number += 1
+            await store.submit(build_arrival(number))
+        reader.execute("COMMIT")
+        reader.close()
+        grown = wal.stat().st_size
+        while wal.stat().st_size >= grown:
+            number += 1
+            await store.submit(build_arrival(number))
+            assert number < 5_000
+
+    run(tmp_path, StoreOptions(checkpoint_frames=20), test)
 
 
 def test_wal_stays_small_under_steady_writing(tmp_path: Path) -> None:

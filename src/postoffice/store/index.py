@@ -11,6 +11,7 @@ BEGIN IMMEDIATE always; the database files are never opened by other means (POSI
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -545,11 +546,19 @@ def list_differences(connection: apsw.Connection, limit: int) -> list[str]:
     return found
 
 
-def checkpoint(connection: apsw.Connection, *, truncate: bool) -> bool:
+class Checkpoint(enum.Enum):
+    """How far a checkpoint goes: move what it can; also have the WAL written from its beginning again; also empty the
+    file."""
+
+    PASSIVE = apsw.SQLITE_CHECKPOINT_PASSIVE
+    RESTART = apsw.SQLITE_CHECKPOINT_RESTART
+    TRUNCATE = apsw.SQLITE_CHECKPOINT_TRUNCATE
+
+
+def checkpoint(connection: apsw.Connection, how: Checkpoint) -> bool:
     """Move the WAL into the database. Returns whether all of it was moved. Raises apsw.Error."""
-    mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
     try:
-        size, moved = connection.wal_checkpoint(mode=mode)
+        size, moved = connection.wal_checkpoint(mode=how.value)
     except apsw.BusyError:
         return False
     return size == moved
