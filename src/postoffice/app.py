@@ -93,10 +93,10 @@ class CountedTrace:
             self.messages_out += 1
         self._journal.record(event)
 
-    def record_message(self, summary: Summary, events: list[Event]) -> None:
+    def record_message(self, summary: Summary, events: list[Event], packed: bytes | None = None) -> None:
         if summary.status != "refused":
             self.messages_in += 1
-        self._journal.record_message(summary, events)
+        self._journal.record_message(summary, events, packed)
 
 
 class Process:

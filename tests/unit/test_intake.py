@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from msgspec.structs import replace
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 
 from postoffice.base.ids import format_id
@@ -54,7 +55,7 @@ class Rig:
         incoming = Incoming(
             ID, Source("192.0.2.7", "client.example.org", "", "ESMTP"), envelope, body, len(body), SNAPSHOT,
             facts=Facts(ip_address("192.0.2.7")))
-        return replace(incoming, **more)  # type: ignore[arg-type]
+        return msgspec.structs.replace(incoming, **more)
 
     async def take(self, *recipients: str, **more: object) -> Outcome:
         return await self.intake.accept(self.build(*recipients, **more))  # type: ignore[arg-type]
@@ -95,7 +96,7 @@ def test_a_message_is_placed_and_traced() -> None:
     assert (summary.status, summary.sender, summary.recipients, summary.subject) == (
         "delivered", "a@example.org", ["taro@example.test"], "one")
     assert [event.type for event in told] == [events.ACCEPTED, events.DELIVERED]
-    assert told[1].values == ("taro@example.test", "taro@example.test", INBOX, 1)
+    assert told[1].values == ("taro@example.test", "taro@example.test", INBOX)
 
 
 def test_what_is_stored_beside_it() -> None:
@@ -206,7 +207,7 @@ def test_recipients_gone_since_rcpt() -> None:
     async def test(rig: Rig) -> None:
         incoming = rig.build("taro@example.test", "hanako@example.test")
         resolutions = tuple(rig.directory.resolve(one.address) for one in incoming.envelope.recipients)
-        incoming = replace(incoming, resolutions=resolutions, generation=rig.directory.get_generation())
+        incoming = msgspec.structs.replace(incoming, resolutions=resolutions, generation=rig.directory.get_generation())
         rig.directory.remove(2)
         assert isinstance(await rig.intake.accept(incoming), Accepted)
         # One of two: its copy goes to Postmaster, the trace says so.
@@ -215,7 +216,7 @@ def test_recipients_gone_since_rcpt() -> None:
         ((summary, _),) = rig.trace.messages
         assert summary.status == "partial" and rig.trace.list_values(events.NOT_DELIVERED)
         rig.directory.remove(3)
-        outcome = await rig.intake.accept(replace(incoming, message_id=ID + 1))
+        outcome = await rig.intake.accept(msgspec.structs.replace(incoming, message_id=ID + 1))
         assert isinstance(outcome, Refused) and (outcome.code, outcome.enhanced) == (550, "5.1.1")
         assert len(rig.read(1)) == 1
 
@@ -228,7 +229,7 @@ def test_an_unchanged_directory_is_not_asked_again() -> None:
         resolutions = tuple(rig.directory.resolve(one.address) for one in incoming.envelope.recipients)
         before = rig.directory.resolved
         await rig.intake.accept(
-            replace(incoming, resolutions=resolutions, generation=rig.directory.get_generation()))
+            msgspec.structs.replace(incoming, resolutions=resolutions, generation=rig.directory.get_generation()))
         assert rig.directory.resolved == before
 
     run(test)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_received() -> None:
 
 
 def test_received_without_recipient_and_client() -> None:
-    hidden = build_received(dataclasses.replace(ARRIVED, client_address=None, recipient=None))
+    hidden = build_received(msgspec.structs.replace(ARRIVED, client_address=None, recipient=None))
     assert hidden.startswith(b"Received: by mail.example.test\r\n")
     assert b"192.0.2.7" not in hidden
     assert b"client" not in hidden
@@ -70,13 +70,13 @@ def test_protocol_words(flags: dict[str, bool], word: str) -> None:
 )
 def test_hostile_hello(name: str, shown: str) -> None:
     assert clean_hello(name) == shown
-    field = build_received(dataclasses.replace(ARRIVED, hello=name))
+    field = build_received(msgspec.structs.replace(ARRIVED, hello=name))
     assert field.count(b"\r\n") == 4
     assert parse_message(field + b"\r\n").received_count == 1
 
 
 def test_long_values_stay_within_a_line() -> None:
-    field = build_received(dataclasses.replace(
+    field = build_received(msgspec.structs.replace(
         ARRIVED, hello="h" * 10_000, recipient=Address("a" * 64, "b" * 255), host="c" * 255))
     assert max(map(len, field.split(b"\r\n"))) <= 998
 

@@ -10,6 +10,7 @@ import pytest
 from postoffice.base.errors import UsageError
 from postoffice.catalog import build_registry
 from postoffice.config.registry import Snapshot
+from postoffice.directory.model import Elsewhere, ToAccounts
 from postoffice.policy.check import Check, Judge
 from postoffice.policy.checks import relay
 from postoffice.policy.checks.order import CHECKS
@@ -18,7 +19,6 @@ from postoffice.policy.pipeline import Pipeline, check_order
 from postoffice.policy.verdict import PASS, Action, Stage, Verdict
 from postoffice.store.memory import MemoryStore
 from postoffice.testing.fakes import FakeDirectory
-from postoffice.directory.model import Elsewhere, ToAccounts
 
 REGISTRY = build_registry()
 SNAPSHOT = Snapshot.of(REGISTRY, {})

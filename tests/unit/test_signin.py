@@ -276,6 +276,56 @@ def test_a_changed_password_counts_at_once(desk: Desk) -> None:
     assert desk.try_in("another one") == "yamada"
 
 
+def test_an_account_changed_while_its_password_was_hashed_is_asked_again(desk: Desk) -> None:
+    """Stopped or given another password meanwhile: the right is judged as it is now, not as it was."""
+    async def run() -> object:
+        under_way = asyncio.ensure_future(desk.ask())
+        while not desk.pools[0].hashed:
+            await asyncio.sleep(0)
+        desk.directory.set(replace(desk.yamada, enabled=False))
+        return await under_way
+
+    assert asyncio.run(run()) is BUSY
+    assert desk.try_in() is WRONG
+
+
+def test_clients_take_turns_in_the_queue() -> None:
+    """Ten of one client wait; the one of another is hashed second, not last."""
+    order: list[str] = []
+
+    async def run() -> None:
+        pool = HashingPool(1)
+
+        def work(name: str) -> Callable[[], bool]:
+            def append() -> bool:
+                order.append(name)
+                return True
+            return append
+
+        names = [*(f"a{number}" for number in range(10)), "b", "c"]
+        assert await asyncio.gather(*(pool.run(name[0], work(name), 100) for name in names)) == [True] * 12
+        pool.close()
+
+    asyncio.run(run())
+    assert order[:4] == ["a0", "a1", "b", "c"]
+    assert order[4:] == [f"a{number}" for number in range(2, 10)]
+
+
+def test_a_fault_while_hashing_reaches_who_asked_and_stops_nothing() -> None:
+    async def run() -> None:
+        pool = HashingPool(1)
+
+        def fail() -> bool:
+            raise MemoryError("no 19 MiB left")
+
+        with pytest.raises(MemoryError):
+            await pool.run("a", fail, 10)
+        assert await pool.run("a", lambda: True, 10)
+        pool.close()
+
+    asyncio.run(run())
+
+
 def test_a_full_queue_is_busy_and_a_flood_does_not_keep_others_out(desk: Desk) -> None:
     desk.change("HashingQueue", "10")
     desk.change("BanWrongPasswords", "0")
@@ -443,6 +493,20 @@ def test_an_account_without_a_verifier_is_not_banned_for_scram(desk: Desk) -> No
     assert desk.signin.get_scram_verifier("yamada")[0] is None
     assert [finish(desk, "yamada", proved=False) for _ in range(20)] == [WRONG] * 20
     assert desk.try_in() == "yamada"
+
+
+def test_a_proof_of_a_password_changed_meanwhile_is_none(desk: Desk) -> None:
+    """An exchange may be held open for minutes."""
+    desk.directory.set_credentials(desk.yamada.id, Credentials(desk.credentials.argon2, VERIFIER))
+
+    def settle() -> object:
+        return asyncio.run(desk.signin.finish_scram("yamada", HOME, "pop3", proved=True, verifier=VERIFIER))
+
+    assert isinstance(settle(), SignedIn)
+    desk.directory.set_credentials(desk.yamada.id, Credentials(desk.credentials.argon2, replace(VERIFIER, salt=b"another")))
+    assert settle() is WRONG
+    desk.directory.set_credentials(desk.yamada.id, desk.credentials)
+    assert settle() is WRONG, "no verifier any more"
 
 
 def test_a_stopped_account_has_no_verifier_and_no_way_in(desk: Desk) -> None:

@@ -44,7 +44,7 @@ class Rig:
         message_id = self.ids.next(self.now())
         events = [
             Event(ACCEPTED, self.now(), ("192.0.2.7", "client.test", "", "ESMTP", sender, 1, 4096, "<1@sender.test>"), message_id),
-            Event(DELIVERED, self.now(), (recipient, "yamada", "INBOX", 1), message_id),
+            Event(DELIVERED, self.now(), (recipient, "yamada", "INBOX"), message_id),
         ]
         self.journal.record_message(
             Summary(message_id, "192.0.2.7", "client.test", "", sender, [recipient], "請求書の件", "<1@sender.test>", 4096, status), events)

@@ -10,6 +10,7 @@ from __future__ import annotations
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUE = {c: i for i, c in enumerate(_ALPHABET)} | {c.lower(): i for i, c in enumerate(_ALPHABET)}
 _LENGTH = 13
+_PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)      # ten bits at a time: ids are written on every reply
 
 
 class MessageIds:
@@ -28,7 +29,9 @@ class MessageIds:
 
 def format_id(message_id: int) -> str:
     """The text form: 13 characters that sort as the numbers do."""
-    return "".join(_ALPHABET[message_id >> shift & 31] for shift in range(60, -1, -5))
+    n, pairs = message_id, _PAIRS
+    return (_ALPHABET[n >> 60 & 31] + pairs[n >> 50 & 1023] + pairs[n >> 40 & 1023] + pairs[n >> 30 & 1023]
+            + pairs[n >> 20 & 1023] + pairs[n >> 10 & 1023] + pairs[n & 1023])
 
 
 def parse_id(text: str) -> int:

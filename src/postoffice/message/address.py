@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 import idna
+import msgspec
 
 # RFC 5321 §4.5.3.1.1 and §4.5.3.1.2, in octets; RFC 1035 §2.3.4 for one label.
 MAX_LOCAL = 64
@@ -35,8 +35,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\Z")
 _IPV6_TAG = "ipv6:"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A parsed address. ``local`` is unquoted and as written; ``domain`` as written ("" for a bare name such
     as ``postmaster``; ``[192.0.2.1]`` or ``[IPv6:...]`` for a literal)."""
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from postoffice.message.address import Address
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """One RCPT TO: the address and its ESMTP parameters (keyword in upper case -> parsed value or None)."""
 
     address: Address
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """``sender`` None is the null sender <>. ``params`` are those of MAIL FROM, parsed, keyword in upper case."""
 
     sender: Address | None
     recipients: tuple[Recipient, ...]
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = msgspec.field(default_factory=dict)

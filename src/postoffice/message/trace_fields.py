@@ -7,7 +7,8 @@ under 998 octets; the clock comes in as an argument. RFC 5321 §4.4, RFC 3848 (p
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from postoffice.message.address import Address
 from postoffice.message.dates import format_date
@@ -21,8 +22,7 @@ _SPACED_RECEIVED = re.compile(rb"(?:\A|\n)received[ \t]+:")
 _PLAIN_PATH = re.compile(r"[!-~\u00a1-\u2027\u202f-\U0010ffff ]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True):
     """How a message came: what its Received field says. ``client_address`` None leaves it out, with the HELO name
     (the key that hides clients of a submission); ``recipient`` only where there is a single one."""
 

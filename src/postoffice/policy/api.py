@@ -39,8 +39,10 @@ class SignInService(Protocol):
     def get_scram_verifier(self, login: str) -> tuple[Account | None, ScramVerifier]:
         """The stored verifier, or a stable fake for an unknown name, at once."""
 
-    async def finish_scram(self, login: str, client: Address, service: str, *, proved: bool) -> SignedIn | SignInFailure:
-        """Settle a SCRAM exchange: counts, bans, access rules as for a password."""
+    async def finish_scram(self, login: str, client: Address, service: str, *, proved: bool,
+                           verifier: ScramVerifier | None = None) -> SignedIn | SignInFailure:
+        """Settle a SCRAM exchange: counts, bans, access rules as for a password. ``verifier``: the one that was given
+        out for it; a proof of a password that has been changed meanwhile is none."""
 
     def is_current(self, signed_in: SignedIn, client: Address, service: str) -> bool:
         """Whether the right still stands (account there, enabled, same generation of password, access rule)."""

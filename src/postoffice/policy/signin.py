@@ -120,9 +120,9 @@ class SignIn:
     def get_scram_verifier(self, login: str) -> tuple[Account | None, ScramVerifier]:
         account = self._find(login)
         if account is not None and account.enabled:
-            credentials = self._around.directory.get_credentials(account.id)
-            if credentials is not None and credentials.scram is not None:
-                return account, credentials.scram
+            stored = self._find_verifier(account)
+            if stored is not None:
+                return account, stored
         # RFC 5802 §5.1: a salt that changed with each try, or an error, would tell which names exist.
         def make(word: str) -> bytes:
             return self._around.counters.mark("scram", word, get_login_key(login), size=32)
@@ -130,7 +130,7 @@ class SignIn:
         return None, ScramVerifier(make("salt")[:16], iterations, make("stored"), make("server"))
 
     async def finish_scram(
-        self, login: str, client: Address, service: str, *, proved: bool,
+        self, login: str, client: Address, service: str, *, proved: bool, verifier: ScramVerifier | None = None,
     ) -> SignedIn | SignInFailure:
         attempt = self._begin(login, client, service, "SCRAM-SHA-256")
         if not self._is_system_admitted(attempt):
@@ -139,8 +139,11 @@ class SignIn:
             return await self._refuse_late(attempt, SignInFailure.BANNED, None)
         account = attempt.account
         if proved and account is not None and account.enabled and account.has_password:
-            return self._admit(attempt)
-        if account is not None and not self._has_verifier(account):
+            stored = self._find_verifier(account)
+            if verifier is None or verifier == stored:
+                return self._admit(attempt)
+            # The password was changed in the middle of the exchange: what was proved is the old one.
+        if account is not None and self._find_verifier(account) is None:
             # Nothing can be guessed here, and the owner's program must not be banned for trying.
             return await self._refuse_late(attempt, SignInFailure.WRONG, Tally(1, 1))
         # Two proofs of one wrong password look different: each counts.
@@ -219,9 +222,9 @@ class SignIn:
             attempt.group, lambda: verify_password(argon2, tried), attempt.settings[keys.HASHING_QUEUE])
         return None if fits is None else fits and may_pass
 
-    def _has_verifier(self, account: Account) -> bool:
+    def _find_verifier(self, account: Account) -> ScramVerifier | None:
         credentials = self._around.directory.get_credentials(account.id)
-        return credentials is not None and credentials.scram is not None
+        return None if credentials is None else credentials.scram
 
     def _admit(self, attempt: _Attempt) -> SignedIn | SignInFailure:
         account = attempt.account

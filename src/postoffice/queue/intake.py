@@ -16,8 +16,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from postoffice.base.clock import Clock
 from postoffice.base.ids import format_id
@@ -35,7 +37,7 @@ from postoffice.policy.pipeline import Pipeline
 from postoffice.policy.verdict import Action, Stage, Verdict
 from postoffice.queue.router import Agent, Route, build_route
 from postoffice.store.api import Pending, Store
-from postoffice.store.model import Arrival, Committed, Failure, LargeFile, Placement, StoreFailure
+from postoffice.store.model import Arrival, Failure, LargeFile, Placement, StoreFailure
 from postoffice.trace import event_types as events
 from postoffice.trace.api import Summary, Trace
 from postoffice.trace.events import Event
@@ -45,8 +47,7 @@ log = logging.getLogger(__name__)
 _POSTMASTER = Address("postmaster", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Who brought a message, for the Received field and the trace. ``client`` and ``login`` are "" for our own mail;
     ``protocol`` is a registered word (RFC 3848: "ESMTPSA"); ``hidden`` keeps the client out of the Received field."""
 
@@ -58,8 +59,7 @@ class Source:
     tls: TlsInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """A message before anything is done with it. ``body`` is all of it, or the beginning of one of ``size`` bytes
     that lies in a file. ``resolutions`` are what the recipients resolved to when the directory stood at
     ``generation`` (None: not asked yet). ``facts`` are for the pipeline; None: not judged (our own mail)."""
@@ -75,8 +75,7 @@ class Incoming:
     facts: Facts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The message is durable."""
 
     message_id: int
@@ -142,7 +141,7 @@ class Intake:
         """Take a message whose body is in memory. ``done`` is called once, on the loop, later or at once."""
         body = strip_return_path(incoming.body)
         if body is not incoming.body:
-            incoming = replace(incoming, body=body, size=len(body))
+            incoming = msgspec.structs.replace(incoming, body=body, size=len(body))
         prepared = self.prepare(incoming)
         if isinstance(prepared, Refused):
             done(prepared)
@@ -173,19 +172,20 @@ class Intake:
         """Hand a prepared message to the store; ``large`` when its body lies in a file. Never raises."""
         incoming = prepared.incoming
         try:
-            summary, told = self._describe(prepared, None)
+            summary, told = self._describe(prepared)
+            packed = self._trace.pack_record(summary, told)
             arrival = Arrival(
                 incoming.message_id, prepared.seconds, self._build_header(prepared),
                 incoming.body if large is None else large,
                 pack_parsed(prepared.parsed), PARSER_VERSION, tuple(prepared.placements),
-                self._trace.pack_record(summary, told))
+                packed)
             pending: Pending = self._store.submit(arrival)
         except Exception:
             log.exception("message %s could not be handed to the store", format_id(incoming.message_id))
             done(self._refuse(
                 incoming, prepared.parsed, 451, "4.3.0", "Temporary trouble, try again later", "internal error"))
             return
-        pending.add_done_callback(lambda future: done(self._finish(prepared, future)))
+        pending.add_done_callback(lambda future: done(self._finish(prepared, future, (summary, told, packed))))
 
     # --- before the commit ----------------------------------------------------------------------------------------
 
@@ -263,10 +263,10 @@ class Intake:
 
     # --- after it -------------------------------------------------------------------------------------------------
 
-    def _finish(self, prepared: Prepared, future: Pending) -> Outcome:
+    def _finish(self, prepared: Prepared, future: Pending, row: tuple[Summary, list[Event], bytes]) -> Outcome:
         incoming = prepared.incoming
         try:
-            committed = future.result()
+            future.result()
         except StoreFailure as failure:
             log.warning("message %s was not stored: %s", format_id(incoming.message_id), failure)
             if failure.failure is Failure.DISK_FULL:
@@ -279,25 +279,24 @@ class Intake:
             return self._refuse(
                 incoming, prepared.parsed, 451, "4.3.0", "Temporary trouble, try again later", "internal error")
         try:
-            self._trace.record_message(*self._describe(prepared, committed))
+            self._trace.record_message(*row)
         except Exception:
             # The message is safe; a bug in telling about it must not make the client send it again.
             log.exception("the trace of message %s", format_id(incoming.message_id))
         return Accepted(incoming.message_id)
 
-    def _describe(self, prepared: Prepared, committed: Committed | None) -> tuple[Summary, list[Event]]:
-        """The trace's row of an accepted message; without UIDs while it is not committed."""
+    def _describe(self, prepared: Prepared) -> tuple[Summary, list[Event]]:
+        """The trace's row of an accepted message; made before its commit, because the record carries it too."""
         incoming, seconds = prepared.incoming, prepared.seconds
         source, number = incoming.source, incoming.message_id
         summary = self._summarise(incoming, prepared.parsed, "partial" if prepared.failed else "delivered")
         told = [Event(events.ACCEPTED, seconds, (
             source.client, source.helo, source.login, source.protocol, summary.sender, len(summary.recipients),
             incoming.size, summary.header_message_id), number, source.client)]
-        uids = committed.uids if committed is not None else None
         placements = prepared.placements
         for recipient, account, index in prepared.places:
             told.append(Event(events.DELIVERED, seconds, (
-                recipient, account, placements[index].folder, uids[index] if uids else ""), number, source.client))
+                recipient, account, placements[index].folder), number, source.client))
         for recipient, reason in prepared.failed:
             told.append(Event(events.NOT_DELIVERED, seconds, (recipient, reason), number, source.client))
         return summary, told

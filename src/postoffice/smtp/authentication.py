@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from postoffice.directory.model import ScramVerifier
 from postoffice.policy.api import SignedIn, SignInFailure
 from postoffice.policy.facts import Facts
 from postoffice.sasl.login import Login
@@ -20,7 +21,13 @@ from postoffice.sasl.plain import Plain
 from postoffice.sasl.scram import ScramSha256
 from postoffice.smtp.body import TROUBLE
 from postoffice.smtp.protocol.events import Auth, Reply
-from postoffice.smtp.protocol.reply import AUTH_CANCELLED, AUTHENTICATED
+from postoffice.smtp.protocol.reply import (
+    SIGN_IN_BUSY,
+    SIGN_IN_CANCELLED,
+    SIGN_IN_MALFORMED,
+    SIGN_IN_WRONG,
+    SIGNED_IN,
+)
 from postoffice.smtp.services import Services
 
 log = logging.getLogger(__name__)
@@ -36,12 +43,10 @@ _MAKERS: Mapping[str, Callable[[], Mechanism]] = {
 }
 MECHANISMS = tuple(_MAKERS)
 
-_WRONG = Reply(535, "5.7.8", ("Wrong name or password",))
-_BROKEN = Reply(501, "5.5.2", ("The exchange does not follow its mechanism",))
 _FAILURES = {
-    SignInFailure.WRONG: _WRONG,
-    SignInFailure.BANNED: _WRONG,       # a ban must not show
-    SignInFailure.BUSY: Reply(454, "4.7.0", ("Too many sign-ins at once, try again later",)),
+    SignInFailure.WRONG: SIGN_IN_WRONG,
+    SignInFailure.BANNED: SIGN_IN_WRONG,       # a ban must not show
+    SignInFailure.BUSY: SIGN_IN_BUSY,
     SignInFailure.ACCESS: Reply(535, "5.7.8", ("Access from this address is not allowed",)),
 }
 
@@ -65,19 +70,20 @@ class Host(Protocol):
 class Authentication:
     """One session's."""
 
-    __slots__ = ("_ended", "_final", "_host", "_mechanism", "_proved", "_services")
+    __slots__ = ("_ended", "_final", "_host", "_mechanism", "_proved", "_services", "_verifier")
 
     def __init__(self, services: Services, host: Host) -> None:
         self._services = services
         self._host = host
         self._mechanism: Mechanism | None = None
+        self._verifier: ScramVerifier | None = None     # the one given out for this exchange
         self._final = b""                       # the mechanism's last word, for a client that is let in
         self._proved: SignedIn | None = None    # signed in; the client has yet to take the last word
         self._ended = False
 
     def reset(self) -> None:
         """Forget the exchange under way."""
-        self._mechanism = self._proved = None
+        self._mechanism = self._proved = self._verifier = None
         self._final = b""
 
     def end(self) -> None:
@@ -95,13 +101,13 @@ class Authentication:
         """The client's message; None: it gives up."""
         mechanism, proved = self._mechanism, self._proved
         if mechanism is None or data is None:
-            self._finish(AUTH_CANCELLED)
+            self._finish(SIGN_IN_CANCELLED)
         elif proved is None:
             self._follow(mechanism.take(data))
         elif data:
-            self._finish(_BROKEN)
+            self._finish(SIGN_IN_MALFORMED)
         else:
-            self._finish(AUTHENTICATED, proved)
+            self._finish(SIGNED_IN, proved)
 
     def _follow(self, step: Step) -> None:
         """Do what the mechanism asks for."""
@@ -109,6 +115,7 @@ class Authentication:
         if isinstance(step, NeedVerifier):
             assert self._mechanism is not None
             _account, verifier = signin.get_scram_verifier(step.login)
+            self._verifier = verifier
             step = self._mechanism.supply(
                 verifier.salt, verifier.iterations, verifier.stored_key, verifier.server_key)
         if isinstance(step, Challenge):
@@ -118,9 +125,10 @@ class Authentication:
         elif isinstance(step, Proved):
             # Sent only when the sign-in agrees: a ban would otherwise tell whether the password was right.
             self._final = step.final
-            self._begin(signin.finish_scram(step.login, client, SERVICE, proved=step.ok))
+            self._begin(signin.finish_scram(
+                step.login, client, SERVICE, proved=step.ok, verifier=self._verifier))
         else:
-            self._finish(_BROKEN)
+            self._finish(SIGN_IN_MALFORMED)
 
     def _begin(self, verification: Coroutine[Any, Any, SignedIn | SignInFailure]) -> None:
         self._host.wait()
@@ -140,7 +148,7 @@ class Authentication:
                 self._proved = result
                 self._host.challenge(self._final)
             else:
-                self._finish(AUTHENTICATED, result)
+                self._finish(SIGNED_IN, result)
         else:
             self._finish(TROUBLE if result is None else _FAILURES[result])
         self._host.go_on()

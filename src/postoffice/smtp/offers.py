@@ -7,8 +7,7 @@ from typing import NamedTuple
 from postoffice.config.registry import Snapshot
 from postoffice.settings import smtp_accept as keys
 from postoffice.smtp.greeting import get_host_name
-from postoffice.smtp.protocol.extensions import ALL_KEYWORDS
-from postoffice.smtp.protocol.server import EngineConfig, Limits
+from postoffice.smtp.protocol.extensions import COMMANDS, KEYWORDS, EngineConfig, Limits
 
 PIECE_BYTES = 64 * 1024         # a body is handed on in pieces above this: what the engine holds is bounded
 
@@ -17,6 +16,7 @@ _SWITCHES = (
     ("SIZE", keys.ALLOW_SIZE, ""),
     ("CHUNKING", keys.ALLOW_BDAT, "BDAT"),
     ("HELP", keys.ALLOW_HELP, "HELP"),
+    ("VRFY", keys.ALLOW_VRFY, ""),          # the keyword alone: the answer is then a neutral 252
     ("", keys.ALLOW_EXPN, "EXPN"),
     ("AUTH", keys.DO_AUTH, "AUTH"),
 )
@@ -52,14 +52,12 @@ class Offers:
 def build_config(snapshot: Snapshot, situation: Situation) -> EngineConfig:
     """The configuration for one situation."""
     off = [(keyword, verb) for keyword, key, verb in _SWITCHES if not snapshot[key]]
-    extensions = ALL_KEYWORDS - {keyword for keyword, _ in off}
-    if not (situation.tls and snapshot[keys.ALLOW_STARTTLS]):
-        extensions -= {"STARTTLS"}
     return EngineConfig(
         host=get_host_name(snapshot),
-        extensions=extensions,
+        extensions=KEYWORDS - {keyword for keyword, _ in off},
+        verbs=COMMANDS - {verb for _, verb in off},
+        limits=Limits(message_size=snapshot[keys.MESSAGE_SIZE], piece_bytes=PIECE_BYTES),
         mechanisms=situation.mechanisms,
         # RFC 6409 §4.3: a submission port serves nobody who has not signed in.
         require_auth=situation.submission,
-        hidden=frozenset(verb for _, verb in off if verb),
-        limits=Limits(message_size=snapshot[keys.MESSAGE_SIZE], piece_bytes=PIECE_BYTES))
+        starttls=situation.tls and snapshot[keys.ALLOW_STARTTLS])

@@ -31,7 +31,15 @@ from postoffice.smtp.inquiry import expand, verify
 from postoffice.smtp.offers import Situation
 from postoffice.smtp.protocol import events as smtp
 from postoffice.smtp.protocol.events import Reply
-from postoffice.smtp.protocol.reply import START_DATA, START_TLS, format_reply
+from postoffice.smtp.protocol.reply import (
+    CANNOT_VERIFY,
+    READY_FOR_TLS,
+    SHUTTING_DOWN,
+    START_DATA,
+    TIMED_OUT,
+    TOO_MANY_ERRORS,
+    format_reply,
+)
 from postoffice.smtp.protocol.server import ServerEngine
 from postoffice.smtp.services import Services
 from postoffice.smtp.transaction import Transaction
@@ -44,10 +52,6 @@ JOIN_BYTES = 32 * 1024          # replies are written out at the latest when the
 BACKLOG_BYTES = 64 * 1024       # unanswered input above which nothing more is read while the session is busy
 TURN_EVENTS = 200               # events answered before other connections get their turn
 
-_SHUTTING_DOWN = Reply(421, "4.3.2", ("The server is stopping",), close=True)
-_TIMED_OUT = Reply(421, "4.4.2", ("Time-out, closing the connection",), close=True)
-_TOO_MANY_ERRORS = Reply(421, "4.7.0", ("Too many bad commands",), close=True)
-_CANNOT_VERIFY = Reply(252, "2.5.2", ("Cannot verify the user, but will take mail for it",))
 _CRASHED = Reply(421, "4.3.0", ("Temporary trouble, try again later",), close=True)
 _REVOKED = Reply(421, "4.7.0", ("The account was changed, sign in again",), close=True)
 _NO_TLS = Reply(454, "4.7.0", ("TLS is not available now",))
@@ -57,7 +61,7 @@ class SmtpSession:
     """See `base.streams.Session`. ``submission``: the port serves our own users alone."""
 
     __slots__ = (
-        "_authentication", "_backlog", "_bad", "_busy", "_ended", "_ends_at", "_engine", "_full", "_opened_at",
+        "_authentication", "_bad", "_busy", "_ended", "_ends_at", "_engine", "_full", "_opened_at",
         "_out", "_out_bytes", "_paused", "_peer_done", "_reason", "_revoked", "_running", "_services",
         "_session_id", "_starting_tls", "_stopping", "_submission", "_transaction", "_wire", "client", "facts",
         "snapshot",
@@ -85,7 +89,6 @@ class SmtpSession:
         self._stopping = False
         self._revoked = False
         self._starting_tls = False
-        self._backlog = 0               # bytes received while nothing could be answered
         self._bad = 0
         self._session_id = 0
         self._opened_at = 0.0
@@ -121,7 +124,6 @@ class SmtpSession:
         self._engine.receive(data)
         self._set_deadline()
         if self._busy or self._full:
-            self._backlog += len(data)
             self._balance_reading()
         else:
             self._run()
@@ -155,12 +157,12 @@ class SmtpSession:
         if self._busy:
             self._set_deadline()        # it is us who keeps the client waiting
         else:
-            self._end("timed out", _TIMED_OUT)
+            self._end("timed out", TIMED_OUT)
 
     def shut_down(self) -> None:
         self._stopping = True
         if not (self._busy or self._ended or self._transaction.in_body):
-            self._end("server stopped", _SHUTTING_DOWN)
+            self._end("server stopped", SHUTTING_DOWN)
 
     def crashed(self) -> None:
         """A bug of ours: said as something temporary."""
@@ -198,12 +200,6 @@ class SmtpSession:
             self._engine.proceed()
         else:
             self._put(self._engine.reply(START_DATA))
-
-    def refuse_body(self, reply: Reply, message_id: int, *, chunked: bool) -> None:
-        if chunked:
-            self._engine.refuse_body(self._identify(reply, message_id))
-        else:
-            self.answer(reply, message_id)
 
     def challenge(self, data: bytes) -> None:
         """Ask the client for its next SASL message."""
@@ -250,7 +246,7 @@ class SmtpSession:
             elif self._revoked:
                 self._end("right withdrawn", _REVOKED)
             elif self._stopping and not self._transaction.in_body:
-                self._end("server stopped", _SHUTTING_DOWN)
+                self._end("server stopped", SHUTTING_DOWN)
             elif self._peer_done:
                 self._end("closed by the client")
         self._balance_reading()
@@ -299,10 +295,7 @@ class SmtpSession:
         self._wire.set_deadline(max(min(self.snapshot[keys.TIMEOUT_COMMAND], left), 0.0))
 
     def _balance_reading(self) -> None:
-        waiting = self._busy or self._full
-        if not waiting:
-            self._backlog = 0
-        pause = waiting and self._backlog > BACKLOG_BYTES
+        pause = (self._busy or self._full) and self._engine.buffered > BACKLOG_BYTES
         if pause is not self._paused and not self._ended:
             self._paused = pause
             if pause:
@@ -389,11 +382,11 @@ class SmtpSession:
         self._transaction.reset()
         self._authentication.reset()
         self._starting_tls = self._busy = True
-        self.answer(START_TLS)
+        self.answer(READY_FOR_TLS)
 
     def _take_verify(self, event: smtp.Verify) -> None:
         allowed = self._services.settings()[keys.ALLOW_VRFY]
-        self.answer(verify(self._services.directory, event.argument) if allowed else _CANNOT_VERIFY)
+        self.answer(verify(self._services.directory, event.argument) if allowed else CANNOT_VERIFY)
 
     def _take_expand(self, event: smtp.Expand) -> None:
         self.answer(expand(self._services.directory, event.argument))
@@ -409,7 +402,7 @@ class SmtpSession:
             self._bad += 1
             if self._bad >= self.snapshot[keys.MAX_BAD_COMMANDS]:
                 self.record(events.SMTP_VIOLATION, self.client, "too many bad commands")
-                self.answer(_TOO_MANY_ERRORS)
+                self.answer(TOO_MANY_ERRORS)
                 return
         self.answer(event.reply)
 

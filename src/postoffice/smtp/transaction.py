@@ -53,9 +53,6 @@ class Host(Protocol):
     def start_body(self, *, chunked: bool) -> None:
         """Have the engine take the body: 354 to DATA, `proceed` to BDAT."""
 
-    def refuse_body(self, reply: Reply, message_id: int, *, chunked: bool) -> None:
-        """Have the engine refuse it: at once for DATA, after its bytes for BDAT."""
-
 
 class Transaction:
     """One session's, reused from message to message."""
@@ -154,7 +151,7 @@ class Transaction:
         if not body.reserve(host.facts.size_bytes):
             message_id = self.message_id
             self.reset()
-            host.refuse_body(NO_MEMORY, message_id, chunked=chunked)
+            host.answer(NO_MEMORY, message_id)
             return
         self._body = body
         delay = services.aborts.get_delay(host.client, services.clock.monotonic())

@@ -2,8 +2,8 @@
 
 Owns when and how: the committer tells the WAL's frame count after each commit (never the file's size, which does not
 shrink); above a threshold a PASSIVE checkpoint runs without the commit lock, then a short RESTART under it between two
-batches, so that the WAL stays small and no commit waits. RESTART rather than TRUNCATE because a sync over blocks that the
-file already has is a fifth cheaper (1,290 against 970 batches a second); a WAL that a long reader let grow is truncated.
+batches, so that the WAL stays small and no commit waits. RESTART rather than TRUNCATE, because a sync over blocks that
+the file already has is cheaper (1,290 against 970 batches a second); a WAL that a long reader let grow is truncated.
 One process checkpoints at a time.
 
 Invariant: the connection has synchronous=FULL; one with less loses acknowledged mail although it never commits.

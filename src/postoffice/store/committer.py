@@ -65,7 +65,7 @@ class CommitterParts:
     after_commit: Callable[[int], None]
 
 
-class _Job:
+class Job:
     """A prepared batch on its way to the disk; ``batch`` is None when it could not be prepared."""
 
     __slots__ = ("batch", "error", "outcomes", "waiting")
@@ -225,11 +225,11 @@ class Committer:
             _log.exception("a batch could not be prepared")
             self._put_failed(waiting, error)
         else:
-            job = _Job(batch, outcomes, waiting)
+            job = Job(batch, outcomes, waiting)
             self._jobs.put(lambda: self._make_durable(job))
 
     def _put_failed(self, waiting: list[Waiting], error: Exception) -> None:
-        job = _Job(None, [], waiting)
+        job = Job(None, [], waiting)
         job.error = error
         self._jobs.put(lambda: self._give_up(job))
 
@@ -300,7 +300,7 @@ class Committer:
                     self._index.delete_segment(segment)
                     batch.dead_segments.append(segment)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         """One hop resolves the whole batch; what waits is begun after the answers are out."""
         if job.error is None:
             for future, outcome in job.outcomes:
@@ -371,7 +371,7 @@ class Committer:
             self._disk.step("records-synced")
         self._index.commit()
 
-    def _make_durable(self, job: _Job) -> None:
+    def _make_durable(self, job: Job) -> None:
         batch = job.batch
         assert batch is not None
         try:
@@ -396,7 +396,7 @@ class Committer:
         if batch.dead_segments or batch.dead_large:
             self._unlink(batch.dead_segments, batch.dead_large)
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: Job) -> None:
         """Roll back, learn what broke, answer the batch."""
         error = job.error
         assert error is not None

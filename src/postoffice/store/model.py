@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 INBOX = "INBOX"
 
 
@@ -32,8 +34,7 @@ class LargeFile:
     crc: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """One copy for one account. ``prefix`` stands before the message when this copy is read (Return-Path and
     Delivered-To lines, CRLF-ended). Explicit ``uid`` and ``uidl`` are for imports into an empty folder only."""
 
@@ -45,8 +46,7 @@ class Placement:
     uidl: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """One message coming in, with all its placements: stored once, placed for each account once.
 
     ``trace_header`` (our Received field) is stored with the bytes and precedes them; ``body`` is the message as
@@ -113,8 +113,7 @@ class StoreFailure(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A change is durable. ``commit`` is its number (the ModSeq); ``uids`` one UID per placement of an Arrival."""
 
     commit: int

@@ -41,17 +41,19 @@ class FakeDirectory:
         self.generation = 1
         self.resolved = 0
         self.broken: Exception | None = None
+        self._by_address: dict[tuple[str, str], Account] = {}
+        self._domains: set[str] = set()
         for account in accounts:
             self.put(account)
 
     def put(self, account: Account) -> None:
         """Add or replace an account."""
         self.accounts[account.id] = account
-        self.generation += 1
+        self._index()
 
     def remove(self, account_id: int) -> None:
         del self.accounts[account_id]
-        self.generation += 1
+        self._index()
 
     def resolve(self, address: Address) -> Resolution:
         if self.broken is not None:
@@ -60,14 +62,14 @@ class FakeDirectory:
         key = address.key
         if key in self.groups:
             return ToAccounts(tuple(self.accounts[number] for number in self.groups[key]))
-        if key[0] == "postmaster" and (not key[1] or key[1] in self._domains()) and self.accounts:
+        if key[0] == "postmaster" and (not key[1] or key[1] in self._domains) and self.accounts:
             return ToAccounts((next(iter(self.accounts.values())),))
-        if key[1] not in self._domains():
+        if key[1] not in self._domains:
             return Elsewhere(key[1])
-        for account in self.accounts.values():
-            if any(parse_address(one).key == key for one in account.all_addresses):
-                return ToAccounts((account,)) if account.enabled else NoSuchUser(stopped=True)
-        return NoSuchUser()
+        account = self._by_address.get(key)
+        if account is None:
+            return NoSuchUser()
+        return ToAccounts((account,)) if account.enabled else NoSuchUser(stopped=True)
 
     def find_login(self, name: str) -> Account | None:
         return next((a for a in self.accounts.values() if name in (a.login, *a.all_addresses)), None)
@@ -87,8 +89,11 @@ class FakeDirectory:
     def get_generation(self) -> int:
         return self.generation
 
-    def _domains(self) -> set[str]:
-        return {parse_address(one).key[1] for account in self.accounts.values() for one in account.all_addresses}
+    def _index(self) -> None:
+        self.generation += 1
+        self._by_address = {
+            parse_address(one).key: account for account in self.accounts.values() for one in account.all_addresses}
+        self._domains |= {key[1] for key in self._by_address}       # a domain outlives its last account
 
 
 class MemoryTrace:
@@ -101,7 +106,7 @@ class MemoryTrace:
     def record(self, event: Event) -> None:
         self.events.append(event)
 
-    def record_message(self, summary: Summary, events: list[Event]) -> None:
+    def record_message(self, summary: Summary, events: list[Event], packed: bytes | None = None) -> None:
         self.messages.append((summary, events))
 
     def pack_record(self, summary: Summary, events: list[Event]) -> bytes:

@@ -17,7 +17,7 @@ import apsw
 
 from postoffice.base.durable import Disk
 from postoffice.store.batch import Batch
-from postoffice.store.committer import Committer, CommitterParts, _Job
+from postoffice.store.committer import Committer, CommitterParts, Job
 from postoffice.store.embedded import StoreOptions
 from postoffice.store.index import WriteIndex
 
@@ -212,12 +212,12 @@ class _NoLargeSync(Disk):
 class _EarlyCommitter(Committer):
     """Answers before anything is on the disk."""
 
-    def _make_durable(self, job: _Job) -> None:
-        early = _Job(job.batch, job.outcomes, job.waiting)
+    def _make_durable(self, job: Job) -> None:
+        early = Job(job.batch, job.outcomes, job.waiting)
         self._call_loop(self._answer, early)
         super()._make_durable(job)
 
-    def _answer(self, job: _Job) -> None:
+    def _answer(self, job: Job) -> None:
         for future, outcome in job.outcomes:
             if not future.done() and not isinstance(outcome, Exception):
                 future.set_result(outcome)

@@ -55,7 +55,7 @@ class FakeSignIn:
         return account, build_verifier(self.passwords.get(login, "nobody's"))
 
     async def finish_scram(
-        self, login: str, client: Address, service: str, *, proved: bool,
+        self, login: str, client: Address, service: str, *, proved: bool, verifier: ScramVerifier | None = None,
     ) -> SignedIn | SignInFailure:
         return await self._finish(login, client, service, proved)
 

@@ -30,8 +30,9 @@ class Trace(Protocol):
     def record(self, event: Event) -> None:
         """Note an event: to the plain log if its switch is on, and to the trace."""
 
-    def record_message(self, summary: Summary, events: list[Event]) -> None:
-        """A message's row with its first events; called after its commit (or refusal after DATA)."""
+    def record_message(self, summary: Summary, events: list[Event], packed: bytes | None = None) -> None:
+        """A message's row with its first events; called after its commit (or refusal after DATA). ``packed`` is what
+        `pack_record` made of the same, where it has been made already."""
 
     def pack_record(self, summary: Summary, events: list[Event]) -> bytes:
         """The same row as bytes for `store.model.Arrival.record`, from which an unclean stop is made good."""

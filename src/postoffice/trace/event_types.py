@@ -38,7 +38,7 @@ REFUSED_SENDER = EventType(
     "{client}からの差出人 <{sender}> を拒否しました: {reply}",
 )
 DELIVERED = EventType(
-    "Mailbox-Deliver", "Delivered", _MESSAGE, ("recipient", "account", "folder", "uid"),
+    "Mailbox-Deliver", "Delivered", _MESSAGE, ("recipient", "account", "folder"),
     "A message lies in an account's mailbox.",
     "Delivered to the mailbox of {account} for <{recipient}>.",
     "<{recipient}> 宛てを {account} のメールボックスに配送しました。",

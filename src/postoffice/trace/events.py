@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 
 class Subject(enum.Enum):
     """What an event belongs to."""
@@ -35,8 +37,7 @@ class EventType:
         return f"{self.module}/Log/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something that happened. ``message_id`` is None for what brought no message; ``client`` an address or ""."""
 
     type: EventType

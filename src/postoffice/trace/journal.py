@@ -79,11 +79,11 @@ class Journal:
             step = msgspec.msgpack.encode(rows.build_step(event))
             self._clients.append((event.seconds, event.client, step))
 
-    def record_message(self, summary: Summary, events: list[Event]) -> None:
+    def record_message(self, summary: Summary, events: list[Event], packed: bytes | None = None) -> None:
         for event in events:
             self._log_line(event)
-        self._messages.append(
-            (summary.message_id, summary.status, rows.build_haystack(summary), rows.pack_row(summary, events)))
+        self._messages.append((summary.message_id, summary.status, rows.build_haystack(summary),
+                               packed if packed is not None else rows.pack_row(summary, events)))
 
     def pack_record(self, summary: Summary, events: list[Event]) -> bytes:
         return rows.pack_row(summary, events)

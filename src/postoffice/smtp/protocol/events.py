@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from postoffice.message.address import Address
 from postoffice.smtp.protocol.reply import Reply as Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(msgspec.Struct, frozen=True):
     """HELO or EHLO. ``extended`` for EHLO. On success the engine itself formats the EHLO lines: answer with
     `ServerEngine.accept_hello(greeting)`."""
 
@@ -19,41 +19,35 @@ class Hello:
     extended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(msgspec.Struct, frozen=True):
     """MAIL FROM. ``params`` parsed: SIZE int, BODY "7BIT"|"8BITMIME", SMTPUTF8 True, AUTH str, RET, ENVID, ..."""
 
     sender: Address | None
     params: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt:
+class Rcpt(msgspec.Struct, frozen=True):
     address: Address
     params: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     """DATA was asked for; answer 354 (`reply.START_DATA`) to take the body or a refusal."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyStart:
+class BodyStart(msgspec.Struct, frozen=True):
     """The first BDAT of a transaction; no reply: the session prepares, then calls `ServerEngine.proceed()`, or
     refuses with a Reply (the engine then swallows the chunk first)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyBytes:
+class BodyBytes(msgspec.Struct, frozen=True):
     """A piece of the body, dot-unstuffed, CRLF, no bare CR or LF; no reply. Comes only when the body is too large to
     be given whole (over `Limits.piece_bytes`)."""
 
     chunks: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class BodyEnd:
+class BodyEnd(msgspec.Struct, frozen=True):
     """The last piece (all of a small body) and the end: answer 250, 4yz or 5yz. ``chunks`` joined with earlier
     BodyBytes are the message."""
 
@@ -61,8 +55,7 @@ class BodyEnd:
     size: int                      # of the whole message
 
 
-@dataclass(frozen=True, slots=True)
-class BodyRefused:
+class BodyRefused(msgspec.Struct, frozen=True):
     """The body broke a rule (bare CR or LF, over the size limit, a BDAT chunk refused); it has been swallowed and the
     engine has a reply ready in ``reply``: the session may replace its text but must answer. The transaction is over."""
 
@@ -70,49 +63,42 @@ class BodyRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkDone:
+class ChunkDone(msgspec.Struct, frozen=True):
     """A BDAT chunk that is not the last has arrived whole; answer 250."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(msgspec.Struct, frozen=True):
     """AUTH mechanism [initial-response], decoded; None: no initial response (b"" for "=")."""
 
     mechanism: str
     initial: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class AuthResponse:
+class AuthResponse(msgspec.Struct, frozen=True):
     """The client's answer to a challenge, base64 decoded. None: it cancelled with "*" (answer 501)."""
 
     data: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls:
+class StartTls(msgspec.Struct, frozen=True):
     """STARTTLS in a state where it is allowed and offered. After the 220 the engine has emptied its buffer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(msgspec.Struct, frozen=True):
     """VRFY argument."""
 
     argument: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expand:
+class Expand(msgspec.Struct, frozen=True):
     """EXPN argument."""
 
     argument: str
 
 
-@dataclass(frozen=True, slots=True)
-class Simple:
+class Simple(msgspec.Struct, frozen=True):
     """NOOP, RSET, HELP, QUIT: ``verb`` in upper case; the engine has its standard ``reply`` ready."""
 
     verb: str
@@ -120,8 +106,7 @@ class Simple:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The engine judged the line itself (syntax, order, unknown command, too long): ``reply`` is ready, the session
     answers with it, counts it as a bad command, and may close."""
 
@@ -130,8 +115,7 @@ class Refused:
     bad: bool = True               # counts towards MaxBadCommands
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True):
     """The connection cannot go on (endless line, talk before the greeting, bytes after STARTTLS): send ``reply``, close."""
 
     reply: Reply
