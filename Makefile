@@ -14,7 +14,7 @@ PYTHON := $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python
 	"$$p" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PACKAGES := swaks curl msmtp mutt fetchmail getmail6 gnutls-bin openssl gcc libc6-dev
+TEST_PACKAGES := swaks libnet-ssleay-perl libauthen-sasl-perl curl msmtp mutt fetchmail getmail6 gnutls-bin openssl gcc libc6-dev
 
 .PHONY: run test fast bench lint docs clean
 

@@ -46,10 +46,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a set-up goes. ``write_configuration``: as root, name the spool in /etc/post.office.conf."""
+    """Where a set-up goes. ``write_configuration``: as root, name the spool in /etc/post.office.conf; ``named``: --spool
+    or $PostOffice said where, so nobody needs to be asked."""
 
     spool: Path
     write_configuration: bool
+    named: bool = True
 
 
 def choose_target(option: str | None, answers: Answers) -> Target:
@@ -59,7 +61,7 @@ def choose_target(option: str | None, answers: Answers) -> Target:
         return Target(Path(named).absolute(), write_configuration=False)
     configured = read_configuration_file().get(SPOOL_VARIABLE.lower())
     spool = answers.spool or (Path(configured) if configured else DEFAULT_SPOOL)
-    return Target(spool, write_configuration=os.geteuid() == 0)
+    return Target(spool, write_configuration=os.geteuid() == 0, named=False)
 
 
 def set_up(target: Target, answers: Answers, progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +53,10 @@ def command(context: click.Context, answers_file: Path | None) -> None:
 
 
 def _ask_target(target: setup.Target) -> setup.Target:
-    if not target.write_configuration and os.environ.get("PostOffice"):
-        return target
-    if is_set_up(target.spool):
+    if target.named or is_set_up(target.spool):
         return target
     spool = _ask_until("Spool directory", str(target.spool), lambda text: str(_check_absolute(text)))
-    return setup.Target(Path(spool), target.write_configuration)
+    return setup.Target(Path(spool), target.write_configuration, named=False)
 
 
 def _ask(spool: Path, answers: Answers) -> None:
