@@ -20,7 +20,7 @@ from postoffice.message.parsed import unpack_parsed
 from postoffice.policy.checks.order import CHECKS
 from postoffice.policy.facts import Facts, Sources
 from postoffice.policy.pipeline import Pipeline
-from postoffice.queue.intake import Accepted, Incoming, Intake, OfficeNames, Outcome, Refused, Source
+from postoffice.queue.intake import Accepted, Incoming, Intake, OfficeNames, Outcome, Prepared, Refused, Source
 from postoffice.queue.router import Agent
 from postoffice.store.memory import MemoryStore
 from postoffice.store.model import INBOX, Failure
@@ -131,7 +131,11 @@ def test_an_account_gets_one_copy() -> None:
     async def test(rig: Rig) -> None:
         rig.directory.put(replace(rig.directory.accounts[2], addresses=("second@example.test",)))
         rig.directory.groups["postmaster", "example.test"] = (1, 2)
-        await rig.take("taro@example.test", "second@example.test", "postmaster@example.test", "taro@example.test")
+        recipients = ("taro@example.test", "second@example.test", "postmaster@example.test", "taro@example.test")
+        prepared = rig.intake.prepare(rig.build(*recipients))
+        assert isinstance(prepared, Prepared)
+        assert [placement.account for placement in prepared.placements] == [2, 1]
+        await rig.take(*recipients)
 
     rig = run(test)
     assert len(rig.read(2)) == 1 and len(rig.read(1)) == 1

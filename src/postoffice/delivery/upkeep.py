@@ -1,6 +1,7 @@
-"""The periodic work of Deliver: trace files are folded and closed, what is too old is removed, mailboxes are purged.
+"""The periodic work of Deliver: trace files are folded and closed, old ones removed, mailboxes purged.
 
-Owns when; how is the trace's and the store's. Blocking work goes to a thread, so that one process for everything stays quick.
+Owns when; how is the trace's and the store's. Blocking work goes to a thread, so that
+one process for everything stays quick.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Runs until cancelled. ``trace``: the directory of the trace's files; ``purge`` removes the mail of accounts that
-    are gone."""
+    """Runs until cancelled. ``trace``: the directory of the trace's files; ``purge`` removes the mail of
+    accounts that are gone."""
 
     def __init__(self, trace: Path, current: Callable[[], Snapshot], clock: Clock,
                  purge: Callable[[], Awaitable[None]]) -> None:

@@ -1,1 +1,1 @@
-"""Dispatch, the parent process: binds ports, starts and restarts the others, drops privileges, answers the control socket."""
+"""Dispatch, the parent process: binds ports, starts the others, drops privileges, answers the control socket."""

@@ -35,7 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
 
-    from postoffice.dispatch.childloop import ChildPlace, run_child     # heavy: after the parent is watched
+    from postoffice.dispatch.childloop import ChildPlace, run_child  # heavy: after the parent is watched
 
     return run_child(ChildPlace(
         role=arguments.role, spool=arguments.spool, name=arguments.name, slot=arguments.slot,

@@ -20,7 +20,7 @@ def get_user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        return f"number {uid}"
 
 
 def get_caller_name() -> str:

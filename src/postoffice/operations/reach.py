@@ -21,21 +21,23 @@ _READ, _WRITE, _EXECUTE = 4, 2, 1
 
 
 def check_program(uid: int, gid: int) -> None:
-    """Whether the user can run this interpreter with this program. Raises PostOfficeError naming what is in the way."""
+    """Whether the user can run this interpreter with this program. Raises PostOfficeError naming the obstacle."""
     for path in (Path(sys.executable), Path(sys.executable).resolve(), Path(os.__file__), Path(postoffice.__file__),
                  *_list_packages()):
         blocked = find_blocked(path, uid, gid)
         if blocked is not None:
             raise PostOfficeError(
-                f"The user {get_user_name(uid)}, as whom the server runs, cannot reach {path}: {blocked} is in the way.",
+                f"The user {get_user_name(uid)}, as whom the server runs, cannot reach {path}: "
+                f"{blocked} is in the way.",
                 f"Install Python and Post.Office where everybody may read (such as /opt), or: chmod a+rx {blocked}")
 
 
-def check_directories(uid: int, gid: int, directories: Iterable[tuple[str, Path]], *, may_make: bool = False) -> None:
+def check_directories(uid: int, gid: int, directories: Iterable[tuple[str, Path]], *,
+                      may_make: bool = False) -> None:
     """Whether the user can write in each directory (or in its nearest existing parent make it).
 
-    ``directories``: what it is ("mailbox directory") and where. ``may_make``: root makes what is missing and gives it to
-    the user, who needs only a way there. Raises PostOfficeError naming what is in the way."""
+    ``directories``: what it is ("mailbox directory") and where. ``may_make``: root makes what is missing and
+    gives it to the user, who needs only a way there. Raises PostOfficeError naming what is in the way."""
     user = get_user_name(uid)
     for what, directory in directories:
         existing = directory
@@ -43,15 +45,16 @@ def check_directories(uid: int, gid: int, directories: Iterable[tuple[str, Path]
             existing = existing.parent
         blocked = find_blocked(existing, uid, gid)
         if blocked is not None and (may_make or blocked != existing):
-            raise PostOfficeError(f"The {what} {directory} cannot be reached by the user {user}: {blocked} is in the way.",
-                                  f"Choose another directory, or: chmod a+x {blocked}")
+            raise PostOfficeError(f"The {what} {directory} cannot be reached by the user {user}: "
+                                  f"{blocked} is in the way.", f"Choose another directory, or: chmod a+x {blocked}")
         if may_make and existing != directory:
             continue
         if not existing.is_dir():
             raise PostOfficeError(f"The {what} {directory} cannot be used: {existing} is not a directory.",
                                   "Choose another directory.")
         if not _may(existing.stat(), uid, _list_groups(uid, gid), _WRITE | _EXECUTE):
-            raise PostOfficeError(f"The {what} {directory} cannot be written by the user {user}: {existing} is in the way.",
+            raise PostOfficeError(f"The {what} {directory} cannot be written by the user {user}: "
+                                  f"{existing} is in the way.",
                                   f"Choose another directory, or: chown {user} {existing}")
 
 

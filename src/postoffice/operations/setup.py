@@ -40,14 +40,15 @@ DEFAULT_SPOOL = Path("/var/spool/post.office")
 DEFAULT_USER = "postoffice"
 _DIRECTORIES = ("config", "tls", "locks", "trace")
 _WHO = "postoffice setup"
+_STRANGER = 2**31 - 2                   # a user and group id that nobody has
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a set-up goes. ``write_configuration``: as root, name the spool in /etc/post.office.conf; ``named``: --spool
-    or $PostOffice said where, so nobody needs to be asked."""
+    """Where a set-up goes. ``write_configuration``: as root, name the spool in /etc/post.office.conf; ``named``:
+    --spool or $PostOffice said where, so nobody needs to be asked."""
 
     spool: Path
     write_configuration: bool
@@ -73,10 +74,15 @@ def set_up(target: Target, answers: Answers, progress: Progress) -> None:
         _check_postmaster_password(answers.postmaster_password, snapshot)
     if answers.certificate is not None and answers.key is not None:
         check_certificate(answers.certificate, answers.key, time.time(), field="tls.certificate")
-    uid, gid = _choose_user(spool, answers.user, progress, first=first)
-    check_program(uid, gid)
     directories = [("spool directory", spool), ("mailbox directory", get_mailbox_directory(spool, snapshot)),
                    ("log directory", get_log_directory(spool, snapshot))]
+    if first and os.geteuid() == 0 and not spool.exists() and (answers.user or DEFAULT_USER) == DEFAULT_USER and (
+            _find_user(DEFAULT_USER) is None):
+        # The user is yet to be made: what no stranger can reach it will not reach either.
+        check_program(_STRANGER, _STRANGER)
+        check_directories(_STRANGER, _STRANGER, directories, may_make=True)
+    uid, gid = _choose_user(spool, answers.user, progress, first=first)
+    check_program(uid, gid)
     check_directories(uid, gid, [one for one in directories if not first or not _is_to_give(one[1], spool)],
                       may_make=os.geteuid() == 0)
     _make_directories(uid, gid, [path for _what, path in directories])
@@ -142,7 +148,8 @@ def _choose_user(spool: Path, wanted: str | None, progress: Progress, *, first: 
         status = spool.stat()
         if wanted is not None and _find_user(wanted) != (status.st_uid, status.st_gid) and (
                 (found := _find_user(wanted)) is None or found[0] != status.st_uid):
-            raise InputError("user", f"the spool {spool} belongs to {caller.get_user_name(status.st_uid)}, not to {wanted}.",
+            owner = caller.get_user_name(status.st_uid)
+            raise InputError("user", f"the spool {spool} belongs to {owner}, not to {wanted}.",
                              f"Set up as that user, or give the spool away: chown -R {wanted} {spool}")
         return status.st_uid, status.st_gid
     if os.geteuid() != 0:

@@ -84,7 +84,7 @@ class SignIn:
     def __init__(self, surroundings: Surroundings) -> None:
         self._around = surroundings
         self._key = secrets.token_bytes(32)
-        self._remembered: OrderedDict[bytes, float] = OrderedDict()     # mark -> until, monotonic
+        self._remembered: OrderedDict[bytes, float] = OrderedDict()     # mark -> since, monotonic
 
     def may_offer(self, client: Address, *, secure: bool) -> bool:
         if secure:
@@ -101,7 +101,7 @@ class SignIn:
         if self._is_banned(attempt):
             return await self._refuse_late(attempt, SignInFailure.BANNED, None)
         mark = self._get_mark(attempt, password)
-        if self._is_remembered(mark):
+        if self._is_remembered(mark, attempt.settings):
             return self._admit(attempt)
         right = await self._check(attempt, password)
         if right is None:
@@ -114,7 +114,7 @@ class SignIn:
         now = self._around.directory.find_account(attempt.account.id) if attempt.account else None
         if now is None or now != attempt.account:
             return self._refuse(attempt, SignInFailure.BUSY)
-        self._remember(mark, attempt.settings[keys.LOGIN_CACHE_TIME])
+        self._remember(mark)
         return self._admit(attempt)
 
     def get_scram_verifier(self, login: str) -> tuple[Account | None, ScramVerifier]:
@@ -199,14 +199,15 @@ class SignIn:
         words = (str(account.id), str(account.generation), attempt.service, attempt.group, password)
         return hmac.digest(self._key, "\0".join(words).encode("utf-8", "surrogatepass"), "sha256")
 
-    def _is_remembered(self, mark: bytes | None) -> bool:
-        until = self._remembered.get(mark) if mark is not None else None
-        return until is not None and self._around.clock.monotonic() < until
+    def _is_remembered(self, mark: bytes | None, settings: Snapshot) -> bool:
+        since = self._remembered.get(mark) if mark is not None else None
+        # The key of this moment decides: set to 0, it forgets what was remembered before.
+        return since is not None and self._around.clock.monotonic() < since + settings[keys.LOGIN_CACHE_TIME]
 
-    def _remember(self, mark: bytes | None, seconds: float) -> None:
-        if mark is None or not seconds:
+    def _remember(self, mark: bytes | None) -> None:
+        if mark is None:
             return
-        self._remembered[mark] = self._around.clock.monotonic() + seconds
+        self._remembered[mark] = self._around.clock.monotonic()
         self._remembered.move_to_end(mark)
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)

@@ -45,6 +45,7 @@ from postoffice.trace.events import Event
 log = logging.getLogger(__name__)
 
 _POSTMASTER = Address("postmaster", "")
+_ZONE_SECONDS = 900             # zones change their offset on quarters of an hour
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -136,6 +137,11 @@ class Intake:
         self._agents = agents
         self._clock = clock
         self._office = office
+        # What our Received field says of us, worked out once per snapshot, and the zone once per quarter of an hour.
+        self._named: Snapshot | None = None
+        self._host = self._product = ""
+        self._quarter = -1
+        self._offset_minutes = 0
 
     def take(self, incoming: Incoming, done: Callable[[Outcome], None]) -> None:
         """Take a message whose body is in memory. ``done`` is called once, on the loop, later or at once."""
@@ -218,7 +224,7 @@ class Intake:
         if resolutions is None or incoming.generation != self._directory.get_generation():
             # Accounts may have come or gone since RCPT.
             resolutions = tuple(self._directory.resolve(one.address) for one in incoming.envelope.recipients)
-        placed: dict[int, int] = {}
+        placed: dict[int, int] = {}             # account -> index of its placement
         failed: list[tuple[Address, str]] = []
         for recipient, resolution in zip(incoming.envelope.recipients, resolutions, strict=True):
             route = build_route(resolution)
@@ -255,11 +261,17 @@ class Intake:
     def _build_header(self, prepared: Prepared) -> bytes:
         incoming, seconds = prepared.incoming, int(prepared.seconds)
         source, recipients = incoming.source, incoming.envelope.recipients
+        if incoming.snapshot is not self._named:
+            self._named = incoming.snapshot
+            self._host, self._product = self._office.host_name(self._named), self._office.product(self._named)
+        quarter = seconds // _ZONE_SECONDS
+        if quarter != self._quarter:
+            self._quarter, self._offset_minutes = quarter, time.localtime(seconds).tm_gmtoff // 60
         arrived = Arrived(
-            source.helo, None if source.hidden else source.client, self._office.host_name(incoming.snapshot),
-            source.protocol, format_id(incoming.message_id), recipients[0].address if len(recipients) == 1 else None,
-            seconds, time.localtime(seconds).tm_gmtoff // 60)
-        return build_received(arrived, self._office.product(incoming.snapshot))
+            source.helo, None if source.hidden else source.client, self._host, source.protocol,
+            format_id(incoming.message_id), recipients[0].address if len(recipients) == 1 else None,
+            seconds, self._offset_minutes)
+        return build_received(arrived, self._product)
 
     # --- after it -------------------------------------------------------------------------------------------------
 

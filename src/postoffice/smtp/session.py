@@ -256,6 +256,7 @@ class SmtpSession:
             _HANDLERS[type(event)](self, event)
         except Exception:
             log.exception("SMTP: %s failed", type(event).__name__)
+            self._busy = False
             self._transaction.reset()
             self.answer(TROUBLE)
 
@@ -291,8 +292,9 @@ class SmtpSession:
         self._wire.close()
 
     def _set_deadline(self) -> None:
+        seconds: float = self.snapshot[keys.TIMEOUT_COMMAND]
         left = self._ends_at - self._services.clock.monotonic()
-        self._wire.set_deadline(max(min(self.snapshot[keys.TIMEOUT_COMMAND], left), 0.0))
+        self._wire.set_deadline(seconds if seconds < left else max(left, 0.0))
 
     def _balance_reading(self) -> None:
         pause = (self._busy or self._full) and self._engine.buffered > BACKLOG_BYTES

@@ -78,6 +78,7 @@ class Transaction:
 
     def reset(self) -> None:
         """Forget everything (RFC 5321 §4.1.1.5)."""
+        self._taking = False
         if self._body is not None:
             self._body.drop()
             self._body = None
@@ -231,7 +232,6 @@ class Transaction:
     def _finish(self, outcome: Outcome) -> None:
         """What became of the message; called by intake, at once or later."""
         message_id = self.message_id
-        self._taking = False
         self.reset()
         if isinstance(outcome, Accepted):
             self.accepted += 1

@@ -15,8 +15,9 @@ from postoffice.operations.office import Office, find_spool
 
 
 @click.command()
-@click.option("--foreground", is_flag=True, help="Stay in the terminal (or under a service manager) instead of detaching.")
-@click.option("--workers", type=click.IntRange(0, 64), help="Serve processes, instead of Dispatch/Config/Workers; 0: one for all.")
+@click.option("--foreground", is_flag=True, help="Stay in the terminal, or under a service manager.")
+@click.option("--workers", type=click.IntRange(0, 64),
+              help="Serve processes, instead of Dispatch/Config/Workers; 0: one for all.")
 @click.pass_context
 def start(context: click.Context, foreground: bool, workers: int | None) -> None:
     """Start the server; returns once every port listens."""
@@ -51,7 +52,7 @@ def restart(office: Office) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@click.option("--environment", is_flag=True, help="Also host name, domains, directories, version, system, file systems.")
+@click.option("--environment", is_flag=True, help="Also host name, domains, directories, version, system.")
 @pass_office
 def status(office: Office, as_json: bool, environment: bool) -> None:
     """Which processes run, which ports are open, mail in and out, the last error."""
@@ -77,11 +78,13 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"  {place['name']:<12} HELD BACK after {place['deaths_in_a_row']} deaths, starts again in "
                    f"{place['starts_again_in_seconds']} s  last error: {place['last_error']}")
     for port in found["ports"]:
-        click.echo(f"  {port['module']:<12} {port['service']:<11} {port['address']} port {port['port']} since {port['since']}")
+        click.echo(f"  {port['module']:<12} {port['service']:<11} {port['address']} port {port['port']}"
+                   f" since {port['since']}")
     for key, reason in found.get("port_failures", {}).items():
         click.echo(f"  {key}: {reason}")
     if found["processes"]:
-        click.echo(f"  messages in {found['messages_in']}, out {found['messages_out']}; connections {found['connections']}")
+        click.echo(f"  messages in {found['messages_in']}, out {found['messages_out']}; "
+                   f"connections {found['connections']}")
 
 
 def _count(number: int, word: str) -> str:

@@ -31,8 +31,8 @@ def command(context: click.Context, answers_file: Path | None) -> None:
     """Set the server up: host name, mail domain, directories, ports, Postmaster's password.
 
     Run again it changes only what is asked. An answers file has the keys hostname, domains (list), postmaster_password
-    or postmaster_password_file, user, and the tables [directories] spool, mailbox, log; [ports] smtp, submission, smtps,
-    pop3, pop3s, imap, imaps, http, https, ldap, finger, password (0: off); [tls] certificate, key,
+    or postmaster_password_file, user, and the tables [directories] spool, mailbox, log; [ports] smtp, submission,
+    smtps, pop3, pop3s, imap, imaps, http, https, ldap, finger, password (0: off); [tls] certificate, key,
     plaintext_login_from; [listen] addresses; [relay] allow. Host name, domains and password are required.
     """
     option = context.meta.get(SPOOL)
