@@ -201,7 +201,8 @@ class Process:
         snapshot = self._current()
         return EmbeddedStore.open(
             get_mailbox_directory(self._spool, snapshot), slot=self._options.slot, clock=self._clock,
-            options=StoreOptions(segment_size=snapshot[store.SEGMENT_SIZE], release=self._make_release()))
+            options=StoreOptions(segment_size=snapshot[store.SEGMENT_SIZE], spool=self._spool,
+                                 release=self._make_release()))
 
     def _make_release(self) -> Callable[[int, int], bool]:
         """A dead segment may go when the trace has read it: asked of the trace files, remembered for some seconds."""

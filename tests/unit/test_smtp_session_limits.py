@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +21,8 @@ from postoffice.trace import event_types as events
 
 TARO = "taro@example.test"
 BODY = b"Subject: one\r\n\r\nHello.\r\n"
+
+T = TypeVar("T")
 
 
 def run(test: Callable[[SmtpRig], Awaitable[None]], **settings: str) -> SmtpRig:
@@ -273,9 +276,13 @@ class FailingWriter:
         self.at_finish = at_finish
         self.discarded = False
 
-    async def write(self, chunks: object) -> None:
+    async def write(self, chunks: list[bytes]) -> None:
         if not self.at_finish:
             raise self.error
+        self.data = getattr(self, "data", b"") + b"".join(chunks)
+
+    async def examine(self, work: Callable[[Callable[[int, int], bytes]], T]) -> T:
+        return work(lambda offset, length: self.data[offset : offset + length])
 
     async def finish(self) -> object:
         raise self.error

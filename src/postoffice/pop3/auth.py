@@ -44,6 +44,7 @@ class Exchange:
         step = self._mechanism.take(data)
         if isinstance(step, NeedVerifier):
             _, verifier = self._signin.get_scram_verifier(step.login)
+            self._verifier = verifier
             step = self._mechanism.supply(
                 verifier.salt, verifier.iterations, verifier.stored_key, verifier.server_key)
         if isinstance(step, Challenge):
@@ -52,5 +53,6 @@ class Exchange:
             return self._signin.verify_password(step.login, step.password, self._client, self._service)
         if isinstance(step, Proved):
             self.final = step.final
-            return self._signin.finish_scram(step.login, self._client, self._service, proved=step.ok)
+            return self._signin.finish_scram(
+                step.login, self._client, self._service, proved=step.ok, verifier=self._verifier)
         return None

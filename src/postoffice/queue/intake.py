@@ -30,7 +30,7 @@ from postoffice.directory.model import Account, Resolution, ToAccounts
 from postoffice.message.address import Address
 from postoffice.message.envelope import Envelope
 from postoffice.message.parsed import PARSER_VERSION, ParsedMessage, pack_parsed
-from postoffice.message.structured import parse_large, parse_message
+from postoffice.message.structured import parse_message
 from postoffice.message.trace_fields import Arrived, build_received, strip_return_path
 from postoffice.policy.facts import Facts
 from postoffice.policy.pipeline import Pipeline
@@ -62,7 +62,7 @@ class Source(msgspec.Struct, frozen=True):
 
 class Incoming(msgspec.Struct, frozen=True):
     """A message before anything is done with it. ``body`` is all of it, or the beginning of one of ``size`` bytes
-    that lies in a file. ``resolutions`` are what the recipients resolved to when the directory stood at
+    that lies in a file (and is parsed by who wrote it). ``resolutions`` are what the recipients resolved to when the directory stood at
     ``generation`` (None: not asked yet). ``facts`` are for the pipeline; None: not judged (our own mail)."""
 
     message_id: int
@@ -165,11 +165,11 @@ class Intake:
         self.take(incoming, done)
         return future
 
-    def prepare(self, incoming: Incoming) -> Prepared | Refused:
-        """Parse, judge and route; the body must have passed `strip_return_path`. A refusal has been told to the trace.
+    def prepare(self, incoming: Incoming, parsed: ParsedMessage | None = None) -> Prepared | Refused:
+        """Parse (unless that has been done), judge and route; the body must have passed `strip_return_path`. A refusal has been told to the trace.
         Never raises."""
         try:
-            return self._prepare(incoming)
+            return self._prepare(incoming, parsed or parse_message(incoming.body))
         except Exception:
             log.exception("message %s could not be prepared", format_id(incoming.message_id))
             return self._refuse(incoming, None, 451, "4.3.0", "Temporary trouble, try again later", "internal error")
@@ -195,8 +195,7 @@ class Intake:
 
     # --- before the commit ----------------------------------------------------------------------------------------
 
-    def _prepare(self, incoming: Incoming) -> Prepared | Refused:
-        parsed = self._parse(incoming)
+    def _prepare(self, incoming: Incoming, parsed: ParsedMessage) -> Prepared | Refused:
         facts = incoming.facts
         if facts is not None:
             facts.parsed = parsed
@@ -210,12 +209,6 @@ class Intake:
             reason = prepared.failed[0][1] if prepared.failed else "no recipient"
             return self._refuse(incoming, parsed, 550, "5.1.1", "No recipient could be served", reason)
         return prepared
-
-    def _parse(self, incoming: Incoming) -> ParsedMessage:
-        body = incoming.body
-        if len(body) == incoming.size:
-            return parse_message(body)
-        return parse_large(lambda offset, length: body[offset:offset + length], incoming.size)
 
     def _route(self, prepared: Prepared) -> None:
         incoming = prepared.incoming

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from postoffice.message.parsed import ParsedMessage
+from postoffice.message.structured import parse_large
 from postoffice.message.trace_fields import strip_return_path
 from postoffice.smtp.budget import MemoryBudget
 from postoffice.smtp.protocol.events import Reply
@@ -90,6 +92,18 @@ class Body:
         except Exception:
             log.exception("a large message cannot be written")
             self._fail(TROUBLE)
+
+    async def parse(self) -> ParsedMessage | None:
+        """What all of a large body holds; None when it cannot be read (see ``failure``)."""
+        assert self._writer is not None
+        try:
+            return await self._writer.examine(lambda read: parse_large(read, self.size))
+        except StoreFailure as failure:
+            self._fail_by(failure)
+        except Exception:
+            log.exception("a large message cannot be parsed")
+            self._fail(TROUBLE)
+        return None
 
     async def finish(self) -> LargeFile | None:
         """The file with all of the body, durable; None when it failed."""

@@ -217,8 +217,8 @@ class Transaction:
     async def _finish_large(self, body: Body) -> None:
         await body.write_out()
         outcome: Outcome | None = None
-        if body.failure is None:
-            prepared = self._services.intake.prepare(self._build(body.head, body.size))
+        if body.failure is None and (parsed := await body.parse()) is not None:
+            prepared = self._services.intake.prepare(self._build(body.head, body.size), parsed)
             if isinstance(prepared, Refused):
                 outcome = prepared              # before the file is finished: it can still be thrown away
             elif (large := await body.finish()) is not None:

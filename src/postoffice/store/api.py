@@ -4,9 +4,11 @@ reference; `testing.store_contract` holds both to the same rules."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from postoffice.store.model import Change, Committed, Folder, Item, LargeFile, Usage
+
+T = TypeVar("T")
 
 
 class Pending(Protocol):
@@ -21,6 +23,9 @@ class LargeWriter(Protocol):
     """Takes a body over 1 MiB while it arrives; memory stays bounded. Writes happen off the loop's thread."""
 
     async def write(self, chunks: Sequence[bytes]) -> None: ...
+
+    async def examine(self, work: Callable[[Callable[[int, int], bytes]], T]) -> T:
+        """Run ``work(read)`` off the loop's thread on what has been written: ``read(offset, length)``."""
 
     async def finish(self) -> LargeFile:
         """Sync file and directory. Only then may an Arrival name it."""
@@ -65,7 +70,8 @@ class Store(Protocol):
     def get_parsed(self, message_id: int) -> bytes | None: ...
 
     def get_free_bytes(self) -> int:
-        """Free disk of the mailbox directory's file system, for an unprivileged writer; cached for about a second."""
+        """Free disk for an unprivileged writer, of the mailbox directory's and the spool's file system the smaller;
+        cached for about a second."""
 
     def list_records(self, after: tuple[int, int] | None) -> Iterator[tuple[tuple[int, int], int, bytes]]:
         """(segment, offset), message id, record of what was committed after a position: what the trace reads on from

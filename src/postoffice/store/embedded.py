@@ -38,6 +38,7 @@ class StoreOptions:
     The rest are the parts a test may exchange."""
 
     segment_size: int = SEGMENT_SIZE
+    spool: Path | None = None               # another file system whose free space counts
     release: Callable[[int, int], bool] = lambda segment, slot: True
     disk: Disk = DISK
     committer: Callable[[CommitterParts], Committer] = Committer
@@ -52,9 +53,10 @@ class EmbeddedStore:
 
     def __init__(
         self, directory: Path, slot: recovery.Slot, committer: Committer, checkpointer: checkpoint.Checkpointer,
-        clock: Clock, disk: Disk,
+        clock: Clock, disk: Disk, spool: Path | None = None,
     ) -> None:
         self.directory = directory
+        self._disks = (directory,) if spool is None else (directory, spool)
         self._directory = str(directory)
         self._slot = slot
         self._committer = committer
@@ -90,7 +92,7 @@ class EmbeddedStore:
         except BaseException:
             own.lock.close()
             raise
-        return cls(directory, own, committer, checkpointer, clock, disk)
+        return cls(directory, own, committer, checkpointer, clock, disk, options.spool)
 
     @property
     def slot(self) -> int:
@@ -145,8 +147,8 @@ class EmbeddedStore:
     def get_free_bytes(self) -> int:
         now = self._clock.monotonic()
         if now - self._free[1] >= 1.0:
-            disk = os.statvfs(self.directory)
-            self._free = disk.f_bavail * disk.f_frsize, now
+            disks = [os.statvfs(path) for path in self._disks]
+            self._free = min(disk.f_bavail * disk.f_frsize for disk in disks), now
         return self._free[0]
 
     def last_message_id(self) -> int:
@@ -215,7 +217,7 @@ def _begin(
         disk.step("index-created")
         index = options.open_index(path)
         try:
-            first, alone = recovery.begin_incarnation(index, slot, disk)
+            first, alone = recovery.begin_incarnation(directory, index, slot, disk)
             if alone:
                 recovery.tidy(directory, index, disk)
                 before = int((clock.now() - _REMEMBERED_DAYS * 86_400) * 1_000_000) << 8

@@ -238,6 +238,11 @@ class WriteIndex:
         self._execute(
             "UPDATE state SET commit_number=?, incarnation=?, uidvalidity=?, last_message=? WHERE one=1", state)
 
+    def find_incarnation(self, slot: int) -> int | None:
+        """The incarnation of a slot's last process that has not ended cleanly."""
+        found: int | None = self._get("SELECT incarnation FROM slots WHERE slot=?", (slot,))
+        return found
+
     def set_slot(self, slot: int, incarnation: int) -> None:
         self._execute("INSERT OR REPLACE INTO slots VALUES(?,?)", (slot, incarnation))
 

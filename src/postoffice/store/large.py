@@ -45,6 +45,9 @@ class FileLargeWriter:
     async def write(self, chunks: Sequence[bytes]) -> None:
         await self._run(lambda: self._write(chunks))
 
+    async def examine(self, work: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+        return await self._run(lambda: self._examine(work))
+
     async def finish(self) -> LargeFile:
         return await self._run(self._finish)
 
@@ -74,6 +77,13 @@ class FileLargeWriter:
                 self._crc = zlib.crc32(chunk, self._crc)
                 self._size += len(chunk)
             self._disk.step("large-written")
+
+    def _examine(self, work: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return work(lambda offset, length: os.pread(descriptor, length, offset))
+        finally:
+            os.close(descriptor)
 
     def _finish(self) -> LargeFile:
         self._write(())

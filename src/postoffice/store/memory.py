@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from postoffice.base.errors import UsageError
 from postoffice.store.model import (
@@ -28,6 +29,8 @@ from postoffice.store.model import (
     StoreFailure,
     Usage,
 )
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -79,18 +82,24 @@ class MemoryLargeWriter:
         self._files = files
         self._name = name
         self._chunks: list[bytes] = []
+        self._finished = False
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         self._chunks.extend(bytes(chunk) for chunk in chunks)
 
+    async def examine(self, work: Callable[[Callable[[int, int], bytes]], _T]) -> _T:
+        data = b"".join(self._chunks)
+        return work(lambda offset, length: data[offset : offset + length])
+
     async def finish(self) -> LargeFile:
         data = b"".join(self._chunks)
+        self._finished = True
         self._files[self._name] = data
         return LargeFile(self._name, len(data))
 
     def discard(self) -> None:
-        self._chunks.clear()
-        self._files.pop(self._name, None)
+        if not self._finished:
+            self._chunks.clear()
 
 
 class MemoryStore:

@@ -19,7 +19,7 @@ from postoffice.base.durable import Disk
 from postoffice.base.errors import PostOfficeError, TemporaryError
 from postoffice.base.locks import LockFile
 from postoffice.store.index import INDEX_NAME, State, WriteIndex, copy_index
-from postoffice.store.segments import SERIAL_BITS, get_segment_path, list_segment_files
+from postoffice.store.segments import SERIAL_BITS, get_segment_path, list_segment_files, parse_large_slot
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +62,13 @@ def check_index_present(directory: Path) -> None:
                               "Put the index back from a copy, or rebuild it; nothing was changed.")
 
 
-def begin_incarnation(index: WriteIndex, slot: Slot, disk: Disk) -> tuple[int, bool]:
+def begin_incarnation(directory: Path, index: WriteIndex, slot: Slot, disk: Disk) -> tuple[int, bool]:
     """Register this start and seal what dead processes left, in one transaction, under the commit lock. Returns the
     first segment id of this incarnation and whether no other process lives."""
     living = slot.list_living()
+    previous = index.find_incarnation(slot.number)
+    if previous is not None:
+        tidy_slot(directory, index, disk, slot.number, previous)
     index.begin()
     try:
         state = index.get_state()
@@ -110,6 +113,20 @@ def tidy(directory: Path, index: WriteIndex, disk: Disk) -> int:
         _log.info("%d files without a row removed from %s", len(dead), directory)
     disk.step("tidied")
     return len(dead)
+
+
+def tidy_slot(directory: Path, index: WriteIndex, disk: Disk, slot: int, incarnation: int) -> None:
+    """Remove files without a row that the last process of a slot left when it died; others may live. Under the commit
+    lock, and before the slot's next incarnation is known: from then on nothing tells these files from strangers."""
+    known = index.list_segment_ids()
+    dead = [path for segment, path in list_segment_files(directory).items()
+            if segment >> SERIAL_BITS == incarnation and segment not in known]
+    dead += [path for path in (directory / "large").iterdir()
+             if parse_large_slot(path.name) == slot and not index.has_large(path.name)]
+    for path in dead:
+        disk.unlink(path)
+    if dead:
+        _log.info("%d files without a row removed that slot %d had left", len(dead), slot)
 
 
 def forget_old_deliveries(index: WriteIndex, before: int) -> None:
