@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from postoffice.smtp.protocol import events as ev
 from postoffice.smtp.protocol.events import Event
-from postoffice.smtp.protocol.reply import OK, RECIPIENT_OK, SENDER_OK, START_DATA, make_reply
-from postoffice.smtp.protocol.server import EngineConfig, Limits, ServerEngine
+from postoffice.smtp.protocol.extensions import EngineConfig, Limits
+from postoffice.smtp.protocol.reply import OK, RECIPIENT_OK, SENDER_OK, START_DATA, Reply
+from postoffice.smtp.protocol.server import ServerEngine
 
 MESSAGES = 3000
 LINE = b"The quick brown fox jumps over the lazy dog, then over the lazy cat too.\r\n"
@@ -35,7 +36,7 @@ _ANSWERS = {
 def open_engine() -> ServerEngine:
     """An engine that has seen EHLO."""
     engine = ServerEngine(CONFIG)
-    engine.greet(make_reply(220, "", "mail.example.test"))
+    engine.greet(Reply(220, "", ("mail.example.test",)))
     engine.receive(b"EHLO client.test\r\n")
     engine.next_event()
     engine.accept_hello("")

@@ -7,8 +7,8 @@ from postoffice.sasl.plain import Plain
 from postoffice.smtp.protocol import events as ev
 from postoffice.smtp.protocol import reply as replies
 from postoffice.smtp.protocol.events import Event, Reply
-from postoffice.smtp.protocol.reply import make_reply
-from postoffice.smtp.protocol.server import EngineConfig, ServerEngine
+from postoffice.smtp.protocol.extensions import EngineConfig
+from postoffice.smtp.protocol.server import ServerEngine
 
 CONFIG = EngineConfig("mail.example.test", mechanisms=("PLAIN",))
 
@@ -21,7 +21,7 @@ class ScriptedServer:
         self.events: list[Event] = []
         self.messages: list[tuple[str, list[str], bytes]] = []
         self.closed = False
-        self._out = bytearray(self.engine.greet(make_reply(220, "", "mail.example.test ESMTP")))
+        self._out = bytearray(self.engine.greet(Reply(220, "", ("mail.example.test ESMTP",))))
         self._sender = ""
         self._recipients: list[str] = []
         self._pieces: list[bytes] = []
@@ -57,7 +57,7 @@ class ScriptedServer:
                 return engine.reply(replies.SENDER_OK)
             case ev.Rcpt():
                 if event.address.local == "nobody":
-                    return engine.reply(make_reply(550, "5.1.1", "No such user"))
+                    return engine.reply(Reply(550, "5.1.1", ("No such user",)))
                 self._recipients.append(str(event.address))
                 return engine.reply(replies.RECIPIENT_OK)
             case ev.Data():
@@ -72,7 +72,7 @@ class ScriptedServer:
                 body = b"".join([*self._pieces, *event.chunks])
                 assert len(body) == event.size
                 if b"full" in body:
-                    return engine.reply(make_reply(452, "4.2.2", "Mailbox full"))
+                    return engine.reply(Reply(452, "4.2.2", ("Mailbox full",)))
                 self.messages.append((self._sender, self._recipients, body))
                 return engine.reply(replies.OK)
             case ev.ChunkDone():
@@ -81,14 +81,14 @@ class ScriptedServer:
                 return self._go_on(self._plain.take(event.initial))
             case ev.AuthResponse():
                 if event.data is None:
-                    return engine.auth_done(replies.AUTH_CANCELLED, ok=False)
+                    return engine.auth_done(replies.SIGN_IN_CANCELLED, ok=False)
                 return self._go_on(self._plain.take(event.data))
             case ev.StartTls():
-                out = engine.reply(replies.START_TLS)
+                out = engine.reply(replies.READY_FOR_TLS)
                 engine.tls_started()
                 return out
             case ev.Verify() | ev.Expand():
-                return engine.reply(make_reply(252, "2.5.2", "Send some mail"))
+                return engine.reply(replies.CANNOT_VERIFY)
             case ev.BodyRefused() | ev.Simple() | ev.Refused() | ev.Violation():
                 self.closed = self.closed or event.reply.close
                 return engine.reply(event.reply)
@@ -99,7 +99,7 @@ class ScriptedServer:
             case Challenge():
                 return self.engine.challenge(step.data)
             case CheckPassword(password="secret"):
-                return self.engine.auth_done(replies.AUTHENTICATED, ok=True)
+                return self.engine.auth_done(replies.SIGNED_IN, ok=True)
         return self.engine.auth_done(Reply(535, "5.7.8", ("Wrong name or password",)), ok=False)
 
 

@@ -110,11 +110,10 @@ def _extension_probe(name: str, keyword: str, line: str, off_code: int) -> None:
     def run(server: Server) -> None:
         with ehlo(server) as client:
             assert client.has_extn(keyword)
-        with setting(server, P + name, "no"):
-            with ehlo(server) as client:
-                assert not client.has_extn(keyword)
-                if line:
-                    assert client.docmd(line)[0] == off_code
+        with setting(server, P + name, "no"), ehlo(server) as client:
+            assert not client.has_extn(keyword)
+            if line:
+                assert client.docmd(line)[0] == off_code
 
 
 _extension_probe("AllowBDAT", "chunking", "BDAT 5", 502)
@@ -376,9 +375,8 @@ def pop3_greeting(server: Server) -> bytes:
 
 @probe(Q + "Enable")
 def _(server: Server) -> None:
-    with setting(server, Q + "Enable", "no"):
-        with contextlib.closing(socket.socket()) as client:
-            assert client.connect_ex(("127.0.0.1", server.ports["pop3"])) != 0
+    with setting(server, Q + "Enable", "no"), contextlib.closing(socket.socket()) as client:
+        assert client.connect_ex(("127.0.0.1", server.ports["pop3"])) != 0
     assert pop3_greeting(server).startswith(b"+OK")
 
 

@@ -13,7 +13,7 @@ from postoffice.catalog import build_registry
 from postoffice.config.registry import Snapshot
 from postoffice.trace import files, search
 from postoffice.trace.api import Summary
-from postoffice.trace.event_types import ACCEPTED, DELIVERED, POP3_RETRIEVED, SMTP_VIOLATION
+from postoffice.trace.event_types import ACCEPTED, DELIVERED, POP3_RETRIEVED, REFUSED_RECIPIENT, SMTP_VIOLATION
 from postoffice.trace.events import Event
 from postoffice.trace.journal import Journal
 
@@ -145,3 +145,14 @@ def test_a_switch_keeps_a_line_out_of_the_log_but_not_out_of_the_trace(rig: Rig)
     text = "".join(log.read_text() for log in (rig.directory.parent / "log").iterdir())
     assert ":Delivered:" in text and ":Accepted:" not in text
     assert search.find_message(rig.directory, message_id) is not None
+
+
+def test_the_id_of_a_refusal_is_known_although_no_message_came(rig: Rig) -> None:
+    session = rig.ids.next(NOW)
+    rig.journal.record(Event(REFUSED_RECIPIENT, NOW, ("192.0.2.7", "h", "a@b.test", "no@example.test", "550 5.1.1", "recipient"),
+                             session, "192.0.2.7"))
+    rig.journal.flush()
+    row = search.find_message(rig.directory, session)
+    assert row is not None and row.summary.client == "192.0.2.7" and row.summary.status == "refused"
+    assert "no@example.test" in search.tell(row.steps[0]).sentence
+    assert list(search.find_messages(rig.directory, search.Query())) == []

@@ -94,4 +94,4 @@ class Session(Protocol):
         """The deadline set by `set_deadline` has passed."""
 
     def shut_down(self) -> None:
-        """The server stops or the account lost its right: say so (421, -ERR) when idle, else after the current command."""
+        """The server stops or the account lost its right: say so (421, -ERR) when idle, else after the command."""

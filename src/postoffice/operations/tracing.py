@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def get_message(spool: Path, text: str) -> rows.Row:
                          "It has 13 letters and digits and stands in the server's replies and logs.") from None
     row = search.find_message(get_trace_directory(spool), message_id)
     if row is None:
-        raise InputError("ID", f"no message {text} is known.", "It may be older than the trace is kept (Log/Config/TraceExpiry).")
+        raise InputError("ID", f"no message {text} is known.",
+                         "It may be older than the trace is kept (Log/Config/TraceExpiry).")
     return row
 
 
@@ -74,10 +76,22 @@ def describe(row: rows.Row) -> dict[str, Any]:
 
 def describe_timeline(row: rows.Row) -> dict[str, Any]:
     """A message with every step, its sentences in both languages."""
-    steps = [search.tell(step) for step in row.steps]
-    return describe(row) | {"steps": [
-        {"time": format_time(step.seconds), "module": step.module, "event": step.name, "values": step.values,
-         "sentence": step.sentence, "ja": step.ja} for step in steps]}
+    return describe(row) | {"steps": [describe_step(search.tell(step)) for step in row.steps]}
+
+
+def describe_step(step: search.Step) -> dict[str, Any]:
+    """One step for JSON."""
+    return {"time": format_time(step.seconds), "module": step.module, "event": step.name, "values": step.values,
+            "sentence": step.sentence, "ja": step.ja}
+
+
+def list_client_steps(spool: Path, address: str, since: float, limit: int) -> list[search.Step]:
+    """What a client did that brought no message, newest first. Raises InputError when the address is none."""
+    try:
+        client = str(ip_address(address.strip("[]")))
+    except ValueError:
+        raise InputError("ADDRESS", f"{address!r} is no IP address.") from None
+    return search.find_client_steps(get_trace_directory(spool), client, since=since, limit=limit)
 
 
 def format_time(seconds: float) -> str:

@@ -28,12 +28,14 @@ class SignedIn:
 
 
 class SignInService(Protocol):
-    """Counts failures per (account, client), delays, bans; hashing runs in a bounded pool; equal time for unknown names."""
+    """Counts failures per (account, client), delays, bans; hashing runs in a bounded pool; unknown names take as long."""
 
     def may_offer(self, client: Address, *, secure: bool) -> bool:
         """Whether this client is offered a login at all: under TLS, or from a network of PlaintextLoginFrom."""
 
-    async def verify_password(self, login: str, password: str, client: Address, service: str) -> SignedIn | SignInFailure:
+    async def verify_password(
+        self, login: str, password: str, client: Address, service: str,
+    ) -> SignedIn | SignInFailure:
         """``service``: "smtp", "pop3", "imap", "web". The delay for failures has passed when this returns."""
 
     def get_scram_verifier(self, login: str) -> tuple[Account | None, ScramVerifier]:

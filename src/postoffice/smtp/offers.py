@@ -7,7 +7,8 @@ from typing import NamedTuple
 from postoffice.config.registry import Snapshot
 from postoffice.settings import smtp_accept as keys
 from postoffice.smtp.greeting import get_host_name
-from postoffice.smtp.protocol.extensions import COMMANDS, KEYWORDS, EngineConfig, Limits
+from postoffice.smtp.protocol.commands import COMMANDS
+from postoffice.smtp.protocol.extensions import KEYWORDS, EngineConfig, Limits
 
 PIECE_BYTES = 64 * 1024         # a body is handed on in pieces above this: what the engine holds is bounded
 

@@ -111,7 +111,9 @@ def _expect(dialogue: Dialogue, step: Step, peer: Peer) -> None:
             text = more.decode("utf-8", "backslashreplace")
 
 
-def feed_three_ways(make: Callable[[], T], feed: Callable[[T, bytes], Iterable[object]], data: bytes) -> list[list[object]]:
+def feed_three_ways(
+    make: Callable[[], T], feed: Callable[[T, bytes], Iterable[object]], data: bytes,
+) -> list[list[object]]:
     """What a parser gives when fed whole, byte by byte, and by halves at every place: all must be the same.
 
     ``feed`` gives the parser bytes and returns what came out. Raises AssertionError naming the split that differs."""

@@ -75,9 +75,9 @@ class Journal:
         self._log_line(event)
         if event.message_id is not None:
             self._later.append((event.message_id, rows.pack_steps([event])))
-        else:
-            step = msgspec.msgpack.encode(rows.build_step(event))
-            self._clients.append((event.seconds, event.client, step))
+        if event.message_id is None or event.type.subject is Subject.CLIENT:
+            # What a client did is asked by client, also where it belongs to a message (refused recipients).
+            self._clients.append((event.seconds, event.client, msgspec.msgpack.encode(rows.build_step(event))))
 
     def record_message(self, summary: Summary, events: list[Event], packed: bytes | None = None) -> None:
         for event in events:
@@ -97,7 +97,7 @@ class Journal:
             self._log_line(event)
             self._clients.append((event.seconds, event.client, msgspec.msgpack.encode(rows.build_step(event))))
         self.plain.flush(now)
-        # Positions lag one flush: every message answered before the previous flush has its row in this one at the latest.
+        # Positions lag one flush: what was answered before the previous flush has its row in this one at the latest.
         reached, self._position = self._position, self._get_position()
         if not (self._messages or self._later or self._clients or reached != self._written_position):
             return

@@ -14,6 +14,7 @@ import msgspec
 
 from postoffice.base.ids import get_id_seconds
 from postoffice.trace import files, rows
+from postoffice.trace.api import Summary
 from postoffice.trace.event_types import find_event_type
 
 _SLICE = 2000
@@ -59,7 +60,8 @@ def find_messages(directory: Path, query: Query) -> Iterator[rows.Row]:
 
 
 def find_message(directory: Path, message_id: int) -> rows.Row | None:
-    """The row of one message, with its later steps, in time order."""
+    """The row of one message, with its later steps, in time order. An id that a refusal before DATA has shown belongs
+    to no message: its row has the steps alone and the status "refused"."""
     found: rows.Row | None = None
     later: list[rows.Step] = []
     first = files.get_month(get_id_seconds(message_id))
@@ -75,6 +77,11 @@ def find_message(directory: Path, message_id: int) -> rows.Row | None:
                 later.extend(rows.unpack_steps(steps))
         finally:
             connection.close()
+    if found is None and later:
+        values = tell(later[0]).values
+        found = rows.Row(Summary(
+            message_id, values.get("client", ""), values.get("helo", ""), "", values.get("sender", ""), [], "", "", 0,
+            "refused"), [])
     if found is None:
         return None
     found.steps.extend(later)

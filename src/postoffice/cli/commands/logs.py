@@ -24,7 +24,8 @@ def path(office: Office, as_json: bool) -> None:
     """Print the log directory, and with --json every file in it with its size."""
     directory = logs.get_log_directory(office.spool, office.settings.current())
     if as_json:
-        click.echo(json.dumps({"directory": str(directory), "current": str(logs.get_current_log(directory, time.time())),
+        click.echo(json.dumps({"directory": str(directory),
+                               "current": str(logs.get_current_log(directory, time.time())),
                                "files": logs.list_log_files(directory)}))
     else:
         click.echo(str(directory))

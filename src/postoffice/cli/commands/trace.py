@@ -18,10 +18,11 @@ from postoffice.trace.search import Query
 @click.group(name="trace", invoke_without_command=True)
 @click.option("--from", "sender", default="", metavar="TEXT", help="Sender: an address or a part of one.")
 @click.option("--to", "recipient", default="", metavar="TEXT", help="Recipient: an address or a part of one.")
-@click.option("--since", default="", metavar="WHEN", help="2h, 3d, 2026-11-24 or '2026-11-24 12:30'.")
+@click.option("--since", default="", metavar="WHEN",
+              help="2h, 3d, 2026-11-24 or '2026-11-24 12:30'.")
 @click.option("--until", default="", metavar="WHEN", help="The same forms.")
 @click.option("--status", default="", metavar="STATUS", help=", ".join(tracing.STATUSES))
-@click.option("--id", "text", default="", metavar="TEXT", help="A message id of ours, or (a part of) a Message-ID field.")
+@click.option("--id", "text", default="", metavar="TEXT", help="An id of ours, or (a part of) a Message-ID field.")
 @click.option("--ip", "client", default="", metavar="ADDRESS", help="Address of the client that brought it.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -65,6 +66,24 @@ def show(office: Office, message_id: str, as_json: bool, ja: bool) -> None:
         click.echo(f"  id      {found['message_id']}")
     for step in found["steps"]:
         click.echo(f"{step['time']}  {step['module']:16} {step['ja' if ja else 'sentence']}")
+
+
+@command.command()
+@click.argument("address")
+@click.option("--since", default="1d", show_default=True, metavar="WHEN",
+              help="2h, 3d, 2026-11-24 or '2026-11-24 12:30'.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--ja", is_flag=True, help="The sentences in Japanese.")
+@pass_office
+def client(office: Office, address: str, since: str, limit: int, as_json: bool, ja: bool) -> None:
+    """What the client at an IP ADDRESS did that brought no message: refusals, sign-ins, errors; newest first."""
+    moment = tracing.parse_moment("--since", since, tracing.now())
+    for step in tracing.list_client_steps(office.spool, address, moment, limit):
+        if as_json:
+            click.echo(json.dumps(tracing.describe_step(step), ensure_ascii=False))
+        else:
+            click.echo(f"{tracing.format_time(step.seconds)}  {step.module:16} {step.ja if ja else step.sentence}")
 
 
 def _print_rows(found: Iterable[rows.Row], as_json: bool) -> None:

@@ -37,7 +37,7 @@ class Data(msgspec.Struct, frozen=True):
 
 class BodyStart(msgspec.Struct, frozen=True):
     """The first BDAT of a transaction; no reply: the session prepares, then calls `ServerEngine.proceed()`, or
-    refuses with a Reply (the engine then swallows the chunk first)."""
+    refuses by `ServerEngine.reply` (the engine swallows the chunk, then gives the Reply as BodyRefused)."""
 
 
 class BodyBytes(msgspec.Struct, frozen=True):

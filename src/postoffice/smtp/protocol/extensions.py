@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from postoffice.smtp.protocol.commands import COMMANDS as COMMANDS
+from postoffice.smtp.protocol.commands import COMMANDS
 from postoffice.smtp.protocol.grammar import (
     parse_auth_identity,
     parse_body,
@@ -48,7 +48,6 @@ EXTENSIONS: tuple[Extension, ...] = (
 )
 
 KEYWORDS = frozenset(row.keyword for row in EXTENSIONS)
-ALL_KEYWORDS = KEYWORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,6 @@ class EngineConfig:
     mechanisms: tuple[str, ...] = ()
     require_auth: bool = False
     starttls: bool = True
-    hidden: frozenset[str] = frozenset()
 
 
 def collect_parsers(offered: frozenset[str]) -> tuple[dict[str, Parser], dict[str, Parser]]:

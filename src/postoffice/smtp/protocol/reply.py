@@ -21,15 +21,6 @@ class Reply:
     close: bool = False            # the session closes after sending it
 
 
-class ProtocolError(Exception):
-    """The peer broke the protocol. ``reply`` is what to tell it; ``bad``: it counts as a bad command."""
-
-    def __init__(self, reply: Reply, *, bad: bool = True) -> None:
-        super().__init__(reply.lines[0])
-        self.reply = reply
-        self.bad = bad
-
-
 def format_reply(reply: Reply) -> bytes:
     """The reply as it goes out, CRLF included."""
     lines = reply.lines
@@ -52,9 +43,6 @@ OK = Reply(250, "2.0.0", ("OK",))
 SENDER_OK = Reply(250, "2.1.0", ("Sender OK",))
 RECIPIENT_OK = Reply(250, "2.1.5", ("Recipient OK",))
 START_DATA = Reply(354, "", ("Start mail input; end with <CRLF>.<CRLF>",))
-AUTHENTICATED = Reply(235, "2.7.0", ("Authentication successful",))
-AUTH_CANCELLED = Reply(501, "5.7.0", ("Authentication cancelled",))
-START_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
 CLOSING = Reply(221, "2.0.0", ("Closing connection",), close=True)
 READY_FOR_TLS = Reply(220, "2.0.0", ("Ready to start TLS",))
 CANNOT_VERIFY = Reply(252, "2.1.5", ("Cannot verify, but will try to deliver",))
@@ -64,7 +52,6 @@ SIGN_IN_BUSY = Reply(454, "4.7.0", ("Temporary authentication failure, try again
 SIGN_IN_CANCELLED = Reply(501, "5.7.0", ("Authentication cancelled",))
 SIGN_IN_MALFORMED = Reply(501, "5.5.2", ("Malformed authentication data",))
 SIGN_IN_FIRST = Reply(530, "5.7.0", ("Authentication required",))
-TLS_FIRST = Reply(530, "5.7.0", ("Must issue a STARTTLS command first",))
 NO_SIGN_IN_IN_CLEAR = Reply(538, "5.7.11", ("Encryption required for authentication",))
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", ("Unrecognized authentication mechanism",))
 ALREADY_SIGNED_IN = Reply(503, "5.5.1", ("Already authenticated",))
@@ -79,7 +66,6 @@ HELLO_FIRST = Reply(503, "5.5.1", ("Send EHLO first",))
 BAD_SEQUENCE = Reply(503, "5.5.1", ("Bad sequence of commands",))
 UNSYNCHRONISED = Reply(554, "5.5.0", ("SMTP protocol synchronization",), close=True)
 TOO_LARGE = Reply(552, "5.3.4", ("Message too large",))
-TOO_LARGE_BY_FAR = Reply(552, "5.3.4", ("Message too large",), close=True)
 BARE_IN_BODY = Reply(550, "5.6.0", ("Bare CR or LF in the message",))
 NEEDS_UTF8 = Reply(553, "5.6.7", ("The address needs SMTPUTF8",))
 SHUTTING_DOWN = Reply(421, "4.3.2", ("Service shutting down",), close=True)

@@ -25,9 +25,7 @@ from postoffice.smtp.protocol import reply as replies
 from postoffice.smtp.protocol.body import ChunkReader, DataReader
 from postoffice.smtp.protocol.commands import BY_NAME, NOT_HERE, Verb, build_help
 from postoffice.smtp.protocol.events import Event
-from postoffice.smtp.protocol.extensions import EngineConfig as EngineConfig
-from postoffice.smtp.protocol.extensions import Limits as Limits
-from postoffice.smtp.protocol.extensions import collect_parsers, list_announcements
+from postoffice.smtp.protocol.extensions import EngineConfig, collect_parsers, list_announcements
 from postoffice.smtp.protocol.grammar import UnknownParameter, parse_chunk, parse_parameters
 from postoffice.smtp.protocol.reply import (
     Reply,
@@ -94,11 +92,6 @@ class ServerEngine:
     def buffered(self) -> int:
         """Bytes received and not yet given out; the session stops reading while it is high."""
         return len(self._buffer)
-
-    @property
-    def has_pipelined(self) -> bool:
-        """Whether there is input not looked at yet."""
-        return bool(self._buffer)
 
     @property
     def in_body(self) -> bool:
@@ -172,14 +165,6 @@ class ServerEngine:
             raise UsageError("no BodyStart is pending")
         self._pending = None
 
-    def refuse_body(self, reply: Reply) -> None:
-        """Answer BodyStart with a refusal."""
-        self.reply(reply)
-
-    @property
-    def has_input(self) -> bool:
-        return bool(self._buffer)
-
     def tls_started(self) -> None:
         """The handshake is done: all that was said in clear is forgotten (RFC 3207 §4.2)."""
         self._buffer = b""
@@ -227,14 +212,11 @@ class ServerEngine:
             return self._refuse(replies.COMMAND_OFF if name in NOT_HERE else replies.UNKNOWN_COMMAND, "")
         if b"\0" in line:
             return self._refuse(replies.BAD_CHARACTERS, verb.name)
-        if verb.name not in self._config.verbs or verb.name in self._config.hidden:
+        if verb.name not in self._config.verbs:
             return self._refuse_chunk_too(verb, argument, replies.COMMAND_OFF)
         if verb.argument is not None and verb.argument != bool(argument.strip()):
-            if verb.argument:
-                return self._refuse(refuse_syntax(verb.syntax), verb.name)
-            if argument:
-                return self._refuse(refuse_syntax(verb.syntax), verb.name)
-        if verb.last and self._buffer and verb.name != "QUIT":
+            return self._refuse(refuse_syntax(verb.syntax), verb.name)
+        if verb.last and self._buffer:
             return self._end(replies.UNSYNCHRONISED, f"sent more behind {verb.name}")
         refusal = self._check_state(verb)
         if refusal is not None:
@@ -382,15 +364,15 @@ class ServerEngine:
         rest = reader.feed(self._buffer)
         self._buffer = rest or b""
         if rest is None:
-            if reader.kept >= self._limits.piece_bytes:
-                return ev.BodyBytes(reader.collect())
+            if reader.pieces.kept >= self._limits.piece_bytes:
+                return ev.BodyBytes(reader.pieces.collect())
             return None
         self._data = None
         if reader.broken:
             return ev.BodyRefused(replies.BARE_IN_BODY, "bare CR or LF")
         if reader.too_large:
             return ev.BodyRefused(replies.TOO_LARGE, "too large")
-        return ev.BodyEnd(reader.collect(), reader.size)
+        return ev.BodyEnd(reader.pieces.collect(), reader.size)
 
     def _read_chunk(self, reader: ChunkReader) -> Event | None:
         if reader.left:
@@ -398,8 +380,8 @@ class ServerEngine:
                 return None
             self._buffer = reader.feed(self._buffer)
             if reader.left:
-                if reader.kept >= self._limits.piece_bytes:
-                    return ev.BodyBytes(reader.collect())
+                if reader.pieces.kept >= self._limits.piece_bytes:
+                    return ev.BodyBytes(reader.pieces.collect())
                 return None
         self._chunk_open = False
         if self._swallowed is not None:
@@ -416,10 +398,10 @@ class ServerEngine:
         if reader.too_large:
             return ev.BodyRefused(replies.TOO_LARGE, "too large")
         if self._chunk_last:
-            return ev.BodyEnd(reader.collect(), reader.size)
-        if reader.kept >= self._limits.piece_bytes:
+            return ev.BodyEnd(reader.pieces.collect(), reader.size)
+        if reader.pieces.kept >= self._limits.piece_bytes:
             self._chunk_open = True             # come back for ChunkDone
-            return ev.BodyBytes(reader.collect())
+            return ev.BodyBytes(reader.pieces.collect())
         return ev.ChunkDone(reader.size)
 
     def _read_auth_response(self, line: bytes, limit: int) -> Event:
