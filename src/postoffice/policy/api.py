@@ -28,7 +28,8 @@ class SignedIn:
 
 
 class SignInService(Protocol):
-    """Counts failures per (account, client), delays, bans; hashing runs in a bounded pool; unknown names take as long."""
+    """Counts failures per (account, client), delays, bans; hashing runs in a bounded pool; unknown names take as
+    long."""
 
     def may_offer(self, client: Address, *, secure: bool) -> bool:
         """Whether this client is offered a login at all: under TLS, or from a network of PlaintextLoginFrom."""

@@ -62,9 +62,9 @@ class Source(msgspec.Struct, frozen=True):
 
 class Incoming(msgspec.Struct, frozen=True):
     """A message before anything is done with it. ``body`` is all of it, or the beginning of one of ``size`` bytes
-    that lies in a file (and is parsed by who wrote it). ``resolutions`` are what the recipients resolved to when the directory stood
-    at
-    ``generation`` (None: not asked yet). ``facts`` are for the pipeline; None: not judged (our own mail)."""
+    that lies in a file (and is parsed by who wrote it). ``resolutions`` are what the recipients resolved to when the
+    directory stood at ``generation`` (None: not asked yet). ``facts`` are for the pipeline; None: not judged
+    (our own mail)."""
 
     message_id: int
     source: Source
@@ -167,9 +167,8 @@ class Intake:
         return future
 
     def prepare(self, incoming: Incoming, parsed: ParsedMessage | None = None) -> Prepared | Refused:
-        """Parse (unless that has been done), judge and route; the body must have passed `strip_return_path`. A refusal has
-        been told to the trace.
-        Never raises."""
+        """Parse (unless that has been done), judge and route; the body must have passed `strip_return_path`. A refusal
+        has been told to the trace. Never raises."""
         try:
             return self._prepare(incoming, parsed or parse_message(incoming.body))
         except Exception:

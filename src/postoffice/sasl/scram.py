@@ -19,13 +19,14 @@ from postoffice.sasl.mechanism import Challenge, Malformed, NeedVerifier, Proved
 MAX_OCTETS = 4096
 
 _PROHIBITED = (
-    stringprep.in_table_c12, stringprep.in_table_c21_c22, stringprep.in_table_c3, stringprep.in_table_c4, stringprep.in_table_c5,
+    stringprep.in_table_c12, stringprep.in_table_c21_c22, stringprep.in_table_c3, stringprep.in_table_c4,
+    stringprep.in_table_c5,
     stringprep.in_table_c6, stringprep.in_table_c7, stringprep.in_table_c8, stringprep.in_table_c9,
 )
 
 
 def prepare(text: str) -> str:
-    """SASLprep (RFC 4013). A text it prohibits is used in composed form instead: a password that could be set must work."""
+    """SASLprep (RFC 4013). A text it prohibits is used in composed form instead: what could be set must work."""
     mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c))
     prepared = unicodedata.normalize("NFKC", mapped)
     if any(check(char) for char in prepared for check in _PROHIBITED):

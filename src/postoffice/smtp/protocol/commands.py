@@ -41,7 +41,8 @@ BY_NAME: dict[bytes, Verb] = {row.name.encode(): row for row in VERBS}
 COMMANDS = frozenset(row.name for row in VERBS)
 
 # Commands of the standards and of other servers that this one does not have: 502, not 500 (RFC 5321 §4.2.4).
-NOT_HERE = frozenset((b"ETRN", b"ONEX", b"VERB", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"BURL", b"XCLIENT", b"XFORWARD"))
+NOT_HERE = frozenset((
+    b"ETRN", b"ONEX", b"VERB", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"BURL", b"XCLIENT", b"XFORWARD"))
 
 
 def build_help(topic: str, verbs: frozenset[str]) -> tuple[str, ...]:

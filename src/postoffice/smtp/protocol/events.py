@@ -116,7 +116,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """The connection cannot go on (endless line, talk before the greeting, bytes after STARTTLS): send ``reply``, close."""
+    """The connection cannot go on (endless line, talk out of turn): send ``reply``, close."""
 
     reply: Reply
     reason: str

@@ -13,7 +13,7 @@ MAX_TEXT = 480                  # RFC 5321 §4.5.3.1.5: 512 octets a line, with 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or "" ; several ``lines`` make a multi-line reply."""
+    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or ""; several ``lines`` make several lines."""
 
     code: int
     enhanced: str

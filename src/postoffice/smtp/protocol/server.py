@@ -63,7 +63,7 @@ class ServerEngine:
         self.in_mail = False            # MAIL was accepted
         self.recipients = 0             # accepted ones
 
-    # --- what a session calls -------------------------------------------------------------------------------------
+    # --- what a session calls -------------------------------------------------------------------------------
 
     def configure(self, config: EngineConfig) -> None:
         """Offer something else from now on. A transaction under way keeps what it was begun with."""
@@ -176,7 +176,7 @@ class ServerEngine:
         self._in_auth = False
         self.hello, self.extended = None, False
 
-    # --- input ----------------------------------------------------------------------------------------------------
+    # --- input ----------------------------------------------------------------------------------------------
 
     def _parse(self) -> Event | None:
         if self._data is not None:
@@ -248,7 +248,7 @@ class ServerEngine:
         self._chunk_open = True
         return self._read_chunk(chunks) or _NOTHING
 
-    # --- one method per command: argument in, event out -------------------------------------------------------------
+    # --- one method per command: argument in, event out -----------------------------------------------------
 
     def _hello(self, argument: bytes, *, extended: bool) -> Event:
         try:
@@ -356,7 +356,7 @@ class ServerEngine:
         topic = argument.decode("ascii", "replace")
         return ev.Simple("HELP", topic, Reply(214, "2.0.0", build_help(topic, self._config.verbs)))
 
-    # --- bodies -----------------------------------------------------------------------------------------------------
+    # --- bodies ---------------------------------------------------------------------------------------------
 
     def _read_data(self, reader: DataReader) -> Event | None:
         if not self._buffer:
@@ -415,7 +415,7 @@ class ServerEngine:
             self._in_auth = False
             return self._refuse(replies.SIGN_IN_MALFORMED, "AUTH")
 
-    # --- state --------------------------------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
         """The transaction is over, however it ended: nothing of it is left."""
@@ -464,7 +464,7 @@ class ServerEngine:
     def _answered_auth(self, event: Event, reply: Reply) -> None:
         self._in_auth = False
 
-    # --- replies --------------------------------------------------------------------------------------------------------
+    # --- replies --------------------------------------------------------------------------------------------
 
     def _send(self, reply: Reply) -> bytes:
         if reply.close or reply.code == 421:
