@@ -10,6 +10,7 @@ import pstats
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from postoffice.smtp.protocol import events as ev
 from postoffice.smtp.protocol.events import Event
@@ -22,7 +23,7 @@ LINE = b"The quick brown fox jumps over the lazy dog, then over the lazy cat too
 PIECE = 64 * 1024
 CONFIG = EngineConfig("mail.example.test", limits=Limits(message_size=0, piece_bytes=PIECE))
 
-_ANSWERS = {
+_ANSWERS: dict[type, Callable[[ServerEngine, Any], object]] = {
     ev.Mail: lambda engine, event: engine.reply(SENDER_OK),
     ev.Rcpt: lambda engine, event: engine.reply(RECIPIENT_OK),
     ev.Data: lambda engine, event: engine.reply(START_DATA),
@@ -76,7 +77,7 @@ def send_large(body: bytes, repeat: int, *, chunked: bool) -> int:
     for _ in range(repeat):
         give(engine, command + body)
     end = give(engine, b"BDAT 0 LAST\r\n" if chunked else b".\r\n")[-1]
-    assert type(end) is ev.BodyEnd and end.size == len(body.replace(b"\r\n..", b"\r\n.")) * repeat
+    assert type(end) is ev.BodyEnd and end.size == (len((b"\r\n" + body).replace(b"\r\n..", b"\r\n.")) - 2) * repeat
     return len(body) * repeat
 
 

@@ -120,6 +120,7 @@ class Process:
         self._seen = (-1, -1)
         self._closers: list[Callable[[], None]] = []
         self._contexts: Contexts | None = None
+        self._upkeep: Upkeep | None = None
 
     @property
     def log_directory(self) -> Path:
@@ -132,8 +133,8 @@ class Process:
         if self._options.role != "deliver":
             self._build_listeners()
         if self._options.role != "serve":
-            upkeep = Upkeep(self._spool / "trace", self._current, self._clock, self._purge_removed)
-            self._tasks.start(upkeep.run(), "the periodic upkeep")
+            self._upkeep = Upkeep(self._spool / "trace", self._current, self._clock, self._purge_removed)
+            self._tasks.start(self._upkeep.run(), "the periodic upkeep")
 
     async def serve(self, service: str, listening: socket.socket) -> None:
         """Accept for a service on a listening socket from now on."""
@@ -152,6 +153,8 @@ class Process:
             self._seen = seen
             if self._contexts is not None:
                 self._contexts.get_server_context()
+            if self._upkeep is not None:
+                self._upkeep.settings_changed()
             for acceptor in self._acceptors.values():
                 for session in acceptor.sessions():
                     if isinstance(session, HoldsRights):

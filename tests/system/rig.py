@@ -46,6 +46,18 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> 
         time.sleep(0.02)
 
 
+class Pop3(poplib.POP3):
+    """The standard library's leaves its socket open when the greeting is a refusal."""
+
+    def _getresp(self) -> bytes:
+        try:
+            return super()._getresp()
+        except poplib.error_proto:
+            if not hasattr(self, "welcome"):
+                self.close()
+            raise
+
+
 class Server:
     """One installation. ``yamada`` and ``suzuki`` at example.test have accounts with `PASSWORD`."""
 
@@ -109,9 +121,13 @@ class Server:
         return text.split()[-1].decode()
 
     def pop3(self, user: str = "suzuki") -> poplib.POP3:
-        client = poplib.POP3("127.0.0.1", self.ports["pop3"], timeout=20)
-        client.user(user)
-        client.pass_(self.password)
+        client = Pop3("127.0.0.1", self.ports["pop3"], timeout=20)
+        try:
+            client.user(user)
+            client.pass_(self.password)
+        except poplib.error_proto:
+            client.close()
+            raise
         return client
 
     def list_messages(self, user: str) -> list[bytes]:

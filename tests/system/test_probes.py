@@ -1,7 +1,10 @@
-"""Every live key is obeyed by a running server, seen from outside; a key without a probe fails the suite."""
+"""Every live key is obeyed by a running server, seen from outside; a key without a probe fails the suite.
+
+$PROBE_WORKERS: with how many workers (default 1; 0: everything in one process)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +25,7 @@ def test_every_live_key_has_a_probe() -> None:
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("probes"))
+    server = Server(tmp_path_factory.mktemp("probes"), workers=int(os.environ.get("PROBE_WORKERS", "1")))
     server.set_up()
     server.start()
     yield server

@@ -100,6 +100,28 @@ def test_a_flood_of_a_client_is_counted_not_written(rig: Rig) -> None:
     assert [line.split(":Counted:")[1].split(":")[2] for line in lines if ":Counted:" in line] == ["997"]
 
 
+def test_a_new_rate_tells_what_was_counted_and_begins_anew(rig: Rig) -> None:
+    def flood() -> None:
+        for _ in range(10):
+            rig.journal.record(Event(SMTP_VIOLATION, rig.now(), ("192.0.2.66", "bare LF"), client="192.0.2.66"))
+
+    def list_counts() -> list[str]:
+        lines = [line for log in (rig.directory.parent / "log").iterdir() for line in log.read_text().splitlines()]
+        return [line.split(":Counted:")[1].split(":")[2] for line in lines if ":Counted:" in line]
+
+    rig.journal.flush()
+    flood()
+    rig.journal.flush()
+    assert list_counts() == []
+    rig.snapshot = Snapshot.of(REGISTRY, {"Log/Config/ClientEventRate": "4"})
+    rig.journal.flush()
+    assert list_counts() == ["7"]
+    flood()
+    rig.now.seconds += 61
+    rig.journal.flush()
+    assert list_counts() == ["7", "6"]
+
+
 def test_a_busy_trace_file_loses_nothing_and_never_waits(rig: Rig) -> None:
     rig.add()
     rig.journal.flush()

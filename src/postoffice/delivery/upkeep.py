@@ -7,6 +7,7 @@ one process for everything stays quick.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,6 +36,12 @@ class Upkeep:
         self._clock = clock
         self._purge = purge
         self._retained = float("-inf")
+        self._rules: tuple[object, ...] = ()
+        self._settings_changed = asyncio.Event()
+
+    def settings_changed(self) -> None:
+        """Look at once whether the rules for what is kept are others now."""
+        self._settings_changed.set()
 
     async def run(self) -> None:
         """Rounds for ever; a round that fails is logged and tried again at the next."""
@@ -43,21 +50,25 @@ class Upkeep:
                 await self.round()
             except (OSError, apsw.Error):
                 log.exception("the upkeep of %s", self._trace)
-            await asyncio.sleep(_CHECKPOINT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settings_changed.wait(), _CHECKPOINT_SECONDS)
+            self._settings_changed.clear()
 
     async def round(self) -> None:
-        """One round: fold the current month's log into its file, and once an hour look for what is too old."""
+        """One round: fold the current month's log into its file; once an hour, and when the rules have changed, look
+        for what is too old."""
         await self._purge()
         loop = asyncio.get_running_loop()
         current = files.get_month_path(self._trace, files.get_month(self._clock.now()))
         if current.exists():
             await loop.run_in_executor(None, files.checkpoint, current)
-        if self._clock.monotonic() - self._retained >= _RETENTION_SECONDS:
-            self._retained = self._clock.monotonic()
-            snapshot = self._current()
-            logs = snapshot[keys.LOG_DIR] or self._trace.parent / "log"
+        snapshot = self._current()
+        logs = snapshot[keys.LOG_DIR] or self._trace.parent / "log"
+        rules = logs, snapshot[keys.TRACE_EXPIRY], snapshot[keys.EXPIRY_TIME]
+        if rules != self._rules or self._clock.monotonic() - self._retained >= _RETENTION_SECONDS:
             removed = await loop.run_in_executor(None, lambda: retention.keep_up(
                 self._trace, logs, trace_days=snapshot[keys.TRACE_EXPIRY], log_days=snapshot[keys.EXPIRY_TIME],
                 now_seconds=self._clock.now()))
+            self._retained, self._rules = self._clock.monotonic(), rules
             for path in removed:
                 log.info("%s was kept long enough and has been removed", path)

@@ -421,6 +421,8 @@ class Supervisor:
 
     def _request_applied(self, request: dict[str, Any], answer: Answer) -> None:
         wanted = int(request.get("settings", 0)), int(request.get("directory", 0))
+        for change in self._settings.take_changes():
+            self._event(event_types.CHANGED, change.path, change.before or "", change.after or "", change.who)
         self._journal.flush()
         self._apply_ports()
         for child in self._children:

@@ -3,6 +3,7 @@
 A file holds lines::
 
     # a comment, or the section that is shown: # RFC 5321 §4.1.1.2
+    # config: require_auth tls     words for whoever makes the server of this file
     C: EHLO client.test          the client sends this with CRLF; consecutive C lines go in one segment
     C| raw \\r\\n escapes          the client sends these bytes, Python escapes allowed, nothing added
     S: 250 2.1.0 Sender OK       exactly this line
@@ -48,6 +49,7 @@ class Dialogue:
 
     path: Path
     steps: tuple[Step, ...]
+    config: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.path.stem
@@ -56,14 +58,17 @@ class Dialogue:
 def read_dialogue(path: Path) -> Dialogue:
     """Read a file. Raises ValueError that names the line which is none."""
     steps = []
+    config: list[str] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("# config:"):
+            config += line.removeprefix("# config:").split()
         if not line.strip() or line.startswith("#"):
             continue
         match = re.fullmatch(r"(C:|C\||S:|S~|S\*|S=) ?(.*)", line)
         if match is None:
             raise ValueError(f"{path}:{number}: not a line of a dialogue: {line!r}")
         steps.append(Step(number, match[1].rstrip(":"), match[2]))
-    return Dialogue(path, tuple(steps))
+    return Dialogue(path, tuple(steps), tuple(config))
 
 
 def list_dialogues(folder: Path) -> list[Dialogue]:

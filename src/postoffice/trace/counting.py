@@ -1,7 +1,7 @@
 """Keeps a flood of events without messages from filling the disk: above a rate per client they are only counted.
 
-Each client may cause ``rate`` events of one type a minute; the rest of that minute is told in one `COUNTED` event. The
-number of clients watched is bounded; beyond it all new ones share one entry.
+Each client may cause ``rate`` events of one type a minute; the rest of that minute is told in one `COUNTED` event. A
+new rate begins a new count at once. The number of clients watched is bounded; beyond it all new ones share one entry.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class ClientCounter:
 
     def __init__(self) -> None:
         self._window = 0
+        self._rate = 0
         self._seen: dict[tuple[str, str], int] = {}
         self._over: dict[tuple[str, str], int] = {}
 
@@ -37,12 +38,13 @@ class ClientCounter:
         self._over[key] = self._over.get(key, 0) + 1
         return False
 
-    def settle(self, now_seconds: float) -> list[Event]:
-        """At the end of a window: one event per client and type that went over; the counting starts anew."""
+    def settle(self, now_seconds: float, rate: int) -> list[Event]:
+        """At the end of a window, or when the rate has changed: one event per client and type that went over; the
+        counting starts anew."""
         window = int(now_seconds) // WINDOW_SECONDS
-        if window == self._window:
+        if window == self._window and rate == self._rate:
             return []
-        self._window = window
+        self._window, self._rate = window, rate
         over, self._over = self._over, {}
         self._seen = {}
         return [

@@ -166,15 +166,6 @@ CERTIFICATE_UNUSABLE = EventType(
     "A certificate or key cannot be loaded; STARTTLS is not announced where no other fits.",
     "The certificate {file} cannot be used: {reason}", "証明書 {file} を使えません: {reason}",
 )
-STORE_TROUBLE = EventType(
-    "Mailbox-Deliver", "StoreTrouble", _SERVER, ("detail",),
-    "The store could not write or repaired something.", "Store: {detail}", "メール保存領域: {detail}",
-)
-INTERNAL_ERROR = EventType(
-    "Dispatch", "InternalError", _SERVER, ("module", "detail"),
-    "A bug or an unexpected fault; the peer got a temporary reply, the traceback is in the error log.",
-    "Internal error in {module}: {detail}", "{module} で内部エラー: {detail}",
-)
 COUNTED = EventType(
     "Log", "Counted", _SERVER, ("client", "event", "count", "seconds"),
     "Events of one client came faster than Log/Config/ClientEventRate; the rest is only counted.",
@@ -186,8 +177,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     SMTP_CONNECTED, SMTP_CLOSED, SMTP_VIOLATION, SMTP_ABORTED,
     LOGGED_IN, LOGIN_FAILED, BANNED, BAN_LIFTED,
     POP3_CONNECTED, POP3_CLOSED, POP3_VIOLATION, POP3_RETRIEVED, POP3_DELETED,
-    STARTED, STOPPED, PROCESS_DIED, LISTENING, NOT_LISTENING, CHANGED, CERTIFICATE_UNUSABLE, STORE_TROUBLE,
-    INTERNAL_ERROR, COUNTED,
+    STARTED, STOPPED, PROCESS_DIED, LISTENING, NOT_LISTENING, CHANGED, CERTIFICATE_UNUSABLE, COUNTED,
 )
 
 

@@ -93,7 +93,7 @@ class Journal:
     def flush(self) -> None:
         """Write what is buffered: lines with one write, rows with one transaction. Never raises."""
         now = self._now()
-        for event in self._counter.settle(now):
+        for event in self._counter.settle(now, self._snapshot()[keys.CLIENT_EVENT_RATE]):
             self._log_line(event)
             self._clients.append((event.seconds, event.client, msgspec.msgpack.encode(rows.build_step(event))))
         self.plain.flush(now)

@@ -127,14 +127,14 @@ class ChunkReader:
             self.too_large = True
             self.pieces.clear()
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes of the chunk; returns what came after it. `left` is 0 when it is whole."""
-        piece = data[: self.left]
+    def feed(self, data: bytes, at: int = 0) -> int:
+        """Take bytes of the chunk from ``at`` on; returns how many. `left` is 0 when it is whole."""
+        piece = data[at : at + self.left]
         self.left -= len(piece)
         self.size += len(piece)
         if not (self.swallow or self.broken or self.too_large):
             self._keep(piece)
-        return data[len(piece) :]
+        return len(piece)
 
     def finish(self) -> None:
         """The last chunk is whole: a CR that waits for its LF waits in vain."""

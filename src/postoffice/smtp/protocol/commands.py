@@ -50,5 +50,5 @@ def build_help(topic: str, verbs: frozenset[str]) -> tuple[str, ...]:
     rows = [row for row in VERBS if row.name in verbs]
     for row in rows:
         if row.name == topic.strip().upper():
-            return (row.syntax, row.rfc)
+            return (row.syntax, row.rfc.replace("§", "section "))     # replies are ASCII
     return ("Commands: " + " ".join(row.name for row in rows), "HELP command tells its syntax")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 _KEYWORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE = re.compile(rb"[\x21-\x3c\x3e-\x7e\x80-\xff]+")
+_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
@@ -28,15 +28,15 @@ def parse_parameters(text: bytes, parsers: Mapping[str, Parser]) -> dict[str, ob
     for word in text.split(b" "):
         if not word:
             continue
-        keyword, equals, value = word.partition(b"=")
-        if not _KEYWORD.fullmatch(keyword) or (equals and not _VALUE.fullmatch(value)):
+        match = _PARAMETER.fullmatch(word)
+        if match is None:
             raise ValueError("Syntax error in parameters")
-        name = keyword.decode("ascii").upper()
+        name = match[1].decode("ascii").upper()
         if name not in parsers:
             raise UnknownParameter(name[:40])
         if name in found:
             raise ValueError(f"Parameter {name} given twice")
-        found[name] = parsers[name](value if equals else None)
+        found[name] = parsers[name](match[2])
     return found
 
 

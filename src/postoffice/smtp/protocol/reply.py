@@ -6,14 +6,13 @@ a peer sent can begin a line of ours. RFC 5321 §4.2, enhanced codes RFC 2034 an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 MAX_TEXT = 480                  # RFC 5321 §4.5.3.1.5: 512 octets a line, with code, enhanced code and CRLF
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or ""; several ``lines`` make several lines."""
+class Reply(msgspec.Struct, frozen=True):
+    """An SMTP reply before formatting. ``enhanced`` such as "5.1.1" or ""; several ``lines`` make a long reply."""
 
     code: int
     enhanced: str

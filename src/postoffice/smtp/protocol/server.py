@@ -43,7 +43,8 @@ class ServerEngine:
         self._config = config
         self._limits = config.limits
         self._mail_parsers, self._rcpt_parsers = collect_parsers(config.extensions)
-        self._buffer = b""
+        self._buffer = b""              # what came; up to `_at` it has been looked at
+        self._at = 0
         self._pending: Event | None = None
         self._violation: ev.Violation | None = None
         self._greeted = False
@@ -86,12 +87,14 @@ class ServerEngine:
         elif self._pending is not None and isinstance(self._pending, _MUST_WAIT):
             self._violate(replies.UNSYNCHRONISED, "sent more before the answer to " + type(self._pending).__name__)
         else:
-            self._buffer = self._buffer + data if self._buffer else data
+            rest = self.buffered
+            self._buffer = self._buffer[-rest:] + data if rest else data
+            self._at = 0
 
     @property
     def buffered(self) -> int:
         """Bytes received and not yet given out; the session stops reading while it is high."""
-        return len(self._buffer)
+        return len(self._buffer) - self._at
 
     @property
     def in_body(self) -> bool:
@@ -114,7 +117,7 @@ class ServerEngine:
         if self._pending is not None:
             return None
         event = self._parse()
-        if event is not None and not isinstance(event, ev.BodyBytes):
+        if type(event) is not ev.BodyBytes:
             self._pending = event
         return event
 
@@ -123,12 +126,13 @@ class ServerEngine:
         event, self._pending = self._pending, None
         if event is None:
             raise UsageError("there is nothing to answer")
-        if isinstance(event, ev.Hello) and reply.code < 400:
+        kind = type(event)
+        if kind is ev.Hello and reply.code < 400:
             raise UsageError("a greeting is accepted by accept_hello")
-        move = _MOVES.get(type(event))
+        move = _MOVES.get(kind)
         if move is not None:
             move(self, event, reply)
-        return b"" if isinstance(event, ev.BodyStart) else self._send(reply)
+        return b"" if kind is ev.BodyStart else self._send(reply)
 
     def accept_hello(self, greeting: str) -> bytes:
         """250 to HELO or EHLO with what is offered. The transaction is over (RFC 5321 §4.1.4)."""
@@ -167,7 +171,7 @@ class ServerEngine:
 
     def tls_started(self) -> None:
         """The handshake is done: all that was said in clear is forgotten (RFC 3207 §4.2)."""
-        self._buffer = b""
+        self._drop_input()
         self._pending = None
         self._violation = None
         self._reset()
@@ -183,28 +187,31 @@ class ServerEngine:
             return self._read_data(self._data)
         if self._chunk_open and self._chunks is not None:
             return self._read_chunk(self._chunks)
-        buffer = self._buffer
-        if not buffer:
+        buffer, at = self._buffer, self._at
+        if at == len(buffer):
             return None
-        limit = self._limits.auth_line if self._in_auth else self._limits.command_line
-        end = buffer.find(b"\n")
+        end = buffer.find(b"\n", at)
         if end < 0:
-            longest = self._limits.auth_line if buffer[:5].upper() == b"AUTH " else limit
-            if len(buffer) > longest:
+            if len(buffer) - at > self._get_line_limit(buffer[at : at + 5]):
                 return self._end(replies.ENDLESS_LINE, "a line without end")
             return None
-        line = buffer[:end]
-        self._buffer = buffer[end + 1 :]
-        if not line.endswith(b"\r") or b"\r" in line[:-1]:
+        line = buffer[at:end]
+        self._at = end + 1
+        if line.find(b"\r") != len(line) - 1 or not line:
             return self._refuse(replies.BARE_LINE_END, "")
         line = line[:-1]
-        if self._in_auth:
-            return self._read_auth_response(line, limit)
-        if len(line) > limit and not (line[:5].upper() == b"AUTH " and len(line) <= self._limits.auth_line):
+        if len(line) > self._limits.command_line and len(line) > self._get_line_limit(line[:5]):
+            if self._in_auth:
+                return self._end(replies.ENDLESS_LINE, "an AUTH line too long")
             return self._refuse(replies.LINE_TOO_LONG, "")
-        return self._read_command(line)
+        return self._read_auth_response(line) if self._in_auth else self._read_command(line)
 
-    def _read_command(self, line: bytes) -> Event:
+    def _get_line_limit(self, begin: bytes) -> int:
+        """Octets of a line that begins so."""
+        in_auth = self._in_auth or begin.upper() == b"AUTH "
+        return self._limits.auth_line if in_auth else self._limits.command_line
+
+    def _read_command(self, line: bytes) -> Event | None:
         name, _blank, argument = line.partition(b" ")
         name = name.upper()
         verb = BY_NAME.get(name)
@@ -216,7 +223,7 @@ class ServerEngine:
             return self._refuse_chunk_too(verb, argument, replies.COMMAND_OFF)
         if verb.argument is not None and verb.argument != bool(argument.strip()):
             return self._refuse(refuse_syntax(verb.syntax), verb.name)
-        if verb.last and self._buffer:
+        if verb.last and self._at < len(self._buffer):
             return self._end(replies.UNSYNCHRONISED, f"sent more behind {verb.name}")
         refusal = self._check_state(verb)
         if refusal is not None:
@@ -230,13 +237,13 @@ class ServerEngine:
             return replies.HELLO_FIRST
         return None
 
-    def _refuse_chunk_too(self, verb: Verb, argument: bytes, reply: Reply) -> Event:
+    def _refuse_chunk_too(self, verb: Verb, argument: bytes, reply: Reply) -> Event | None:
         """A refused BDAT is followed by its bytes all the same: they must not be read as commands (RFC 3030 §2)."""
         if verb.name != "BDAT":
             return self._refuse(reply, verb.name)
         return self._swallow(argument, reply)
 
-    def _swallow(self, argument: bytes, reply: Reply) -> Event:
+    def _swallow(self, argument: bytes, reply: Reply) -> Event | None:
         try:
             size, _last = parse_chunk(argument)
         except ValueError as error:
@@ -246,7 +253,7 @@ class ServerEngine:
         chunks.swallow = True
         chunks.begin(size)
         self._chunk_open = True
-        return self._read_chunk(chunks) or _NOTHING
+        return self._read_chunk(chunks)
 
     # --- one method per command: argument in, event out -----------------------------------------------------
 
@@ -254,6 +261,9 @@ class ServerEngine:
         try:
             name = argument.strip().decode("utf-8")
         except UnicodeDecodeError:
+            name = ""
+        # Names with blanks, underscores or none of ours are common and harmless; RFC 5321 §4.1.4 forbids refusing them.
+        if not name.isprintable() or not 0 < len(name) <= _MAX_HELLO:
             return self._refuse(refuse_parameter("The name is not valid"), "EHLO" if extended else "HELO")
         return ev.Hello(name, extended)
 
@@ -301,7 +311,7 @@ class ServerEngine:
             return self._refuse(_NO_RECIPIENTS, "DATA", bad=False)
         return ev.Data()
 
-    def _bdat(self, argument: bytes) -> Event:
+    def _bdat(self, argument: bytes) -> Event | None:
         if not self.in_mail:
             return self._swallow(argument, replies.BAD_SEQUENCE)
         if not self.recipients:
@@ -317,7 +327,7 @@ class ServerEngine:
         self._chunk_open, self._chunk_last = True, last
         if first:
             return ev.BodyStart()
-        return self._read_chunk(self._chunks) or _NOTHING
+        return self._read_chunk(self._chunks)
 
     def _starttls(self, argument: bytes) -> Event:
         if self.tls or not self._config.starttls or "STARTTLS" not in self._config.extensions:
@@ -359,10 +369,10 @@ class ServerEngine:
     # --- bodies ---------------------------------------------------------------------------------------------
 
     def _read_data(self, reader: DataReader) -> Event | None:
-        if not self._buffer:
+        if self._at == len(self._buffer):
             return None
-        rest = reader.feed(self._buffer)
-        self._buffer = rest or b""
+        rest = reader.feed(self._buffer[self._at :])
+        self._buffer, self._at = rest or b"", 0
         if rest is None:
             if reader.pieces.kept >= self._limits.piece_bytes:
                 return ev.BodyBytes(reader.pieces.collect())
@@ -376,9 +386,9 @@ class ServerEngine:
 
     def _read_chunk(self, reader: ChunkReader) -> Event | None:
         if reader.left:
-            if not self._buffer:
+            if self._at == len(self._buffer):
                 return None
-            self._buffer = reader.feed(self._buffer)
+            self._at += reader.feed(self._buffer, self._at)
             if reader.left:
                 if reader.pieces.kept >= self._limits.piece_bytes:
                     return ev.BodyBytes(reader.pieces.collect())
@@ -404,9 +414,7 @@ class ServerEngine:
             return ev.BodyBytes(reader.pieces.collect())
         return ev.ChunkDone(reader.size)
 
-    def _read_auth_response(self, line: bytes, limit: int) -> Event:
-        if len(line) > limit:
-            return self._end(replies.ENDLESS_LINE, "an AUTH line too long")
+    def _read_auth_response(self, line: bytes) -> Event:
         if line == b"*":
             return ev.AuthResponse(None)
         try:
@@ -453,7 +461,7 @@ class ServerEngine:
 
     def _answered_tls(self, event: ev.StartTls, reply: Reply) -> None:
         if reply.code == 220:
-            self._buffer = b""
+            self._drop_input()
 
     def _answered_simple(self, event: ev.Simple, reply: Reply) -> None:
         if event.verb == "RSET":
@@ -469,7 +477,7 @@ class ServerEngine:
     def _send(self, reply: Reply) -> bytes:
         if reply.close or reply.code == 421:
             self._closed = True
-            self._buffer = b""
+            self._drop_input()
         return format_reply(reply)
 
     def _refuse(self, reply: Reply, verb: str, *, bad: bool = True) -> Event:
@@ -493,21 +501,28 @@ class ServerEngine:
             raise UnknownParameter("(parameters need EHLO)")
         try:
             return parse_parameters(rest, parsers)
-        except UnknownParameter:
+        except UnknownParameter as error:
+            name = str(error)
+            if name in self._mail_parsers or name in self._rcpt_parsers:
+                raise _ParameterError(f"Parameter {name} does not belong here") from None
             raise
         except ValueError as error:
             raise _ParameterError(str(error)) from None
 
     def _end(self, reply: Reply, reason: str) -> Event:
-        self._buffer = b""
+        self._drop_input()
         return ev.Violation(reply, reason)
 
     def _violate(self, reply: Reply, reason: str) -> None:
-        self._buffer = b""
+        self._drop_input()
         if self._violation is None:
             self._violation = ev.Violation(reply, reason)
 
+    def _drop_input(self) -> None:
+        self._buffer, self._at = b"", 0
 
+
+_MAX_HELLO = 255                # RFC 5321 §4.5.3.1.2
 _NO_RECIPIENTS = Reply(554, "5.5.1", ("No valid recipients",))
 
 
@@ -527,8 +542,6 @@ def _is_ascii(address: Address) -> bool:
     return address.local.isascii() and address.domain.isascii()
 
 
-_NOTHING: Event = None  # type: ignore[assignment]      # "more input is needed", in a method that must return an event
-
 # Behind these the client must wait for the answer.
 _MUST_WAIT = (ev.Hello, ev.Data, ev.Auth, ev.AuthResponse, ev.StartTls)
 
@@ -540,7 +553,7 @@ _MOVES: dict[type, Callable[[ServerEngine, Any, Reply], None]] = {
     ev.AuthResponse: ServerEngine._answered_auth,
 }
 
-_READERS: dict[str, Callable[[ServerEngine, bytes], Event]] = {
+_READERS: dict[str, Callable[[ServerEngine, bytes], Event | None]] = {
     "HELO": lambda engine, argument: engine._hello(argument, extended=False),
     "EHLO": lambda engine, argument: engine._hello(argument, extended=True),
     "MAIL": ServerEngine._mail,
