@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from postoffice.sasl.login import Login
@@ -164,7 +164,9 @@ class ScriptedServer:
         return self.engine.auth_done(replies.SIGN_IN_WRONG, ok=False)
 
 
-_MAKERS = {"PLAIN": Plain, "LOGIN": Login, "SCRAM-SHA-256": lambda: ScramSha256(NONCE)}
+_MAKERS: Mapping[str, Callable[[], Mechanism]] = {
+    "PLAIN": Plain, "LOGIN": Login, "SCRAM-SHA-256": lambda: ScramSha256(NONCE),
+}
 
 
 def open_server(words: Iterable[str]) -> ScriptedServer:

@@ -245,6 +245,10 @@ def _(server: Server) -> None:
                 assert rcpt(client, "yamada@example.test", "SIZE=500000")[0] == 250
             codes = [client.docmd("DATA")[0] for client in clients]
             assert set(codes) <= {354, 452}
+            for client, code in zip(clients, codes, strict=True):
+                if code == 354:         # a message broken off would earn this client delays
+                    client.send(b"x\r\n.\r\n")
+                    assert client.getreply()[0] == 250
             return codes.count(452)
 
     assert count_refused() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -14,7 +15,7 @@ Address = IPv4Address | IPv6Address
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.I)
 _SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(?:i?B)?", re.I)
-_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME = re.compile(r"([0-9]+)\s*([smhdw]?)", re.I)
 _TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MAX_NUMBER = (1 << 63) - 1
@@ -73,47 +74,40 @@ class Int:
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
-    """A time; may be written with s, m, h, d or w behind the number."""
+class Scaled:
+    """A number that may be written with a unit behind it: a time or a size. The value is in the smallest unit."""
 
-    least: int = 0
-    most: int = 10 * 365 * 86400
-
-    @property
-    def name(self) -> str:
-        return f"seconds, {self.least} to {self.most} (or with m, h, d, w)"
-
-    def parse(self, text: str) -> int:
-        match = _TIME.fullmatch(text.strip())
-        value = int(match[1]) * _TIME_UNITS[match[2].lower()] if match and len(match[1]) < 16 else -1
-        if not self.least <= value <= self.most:
-            raise ValueError(f"allowed are {self.name}")
-        return value
-
-    def format(self, value: int) -> str:
-        return str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """A size; may be written with K, M, G or T behind the number (powers of 1,024)."""
-
+    noun: str
+    pattern: re.Pattern[str]
+    units: Mapping[str, int]
+    hint: str
     least: int = 0
     most: int = _MAX_NUMBER
 
     @property
     def name(self) -> str:
-        return f"bytes, at least {self.least} (or with K, M, G, T)"
+        upper = "" if self.most == _MAX_NUMBER else f" to {self.most}"
+        return f"{self.noun}, from {self.least}{upper} ({self.hint})"
 
     def parse(self, text: str) -> int:
-        match = _SIZE.fullmatch(text.strip())
-        value = int(match[1]) * _SIZE_UNITS[match[2].upper()] if match and len(match[1]) < 20 else -1
+        match = self.pattern.fullmatch(text.strip())
+        value = int(match[1]) * self.units[match[2].lower()] if match and len(match[1]) < 20 else -1
         if not self.least <= value <= self.most:
             raise ValueError(f"allowed are {self.name}")
         return value
 
     def format(self, value: int) -> str:
         return str(value)
+
+
+def Seconds(least: int = 0, most: int = 10 * 365 * 86400) -> Scaled:
+    """A time; may be written with s, m, h, d or w behind the number."""
+    return Scaled("seconds", _TIME, _TIME_UNITS, "or with m, h, d, w behind the number", least, most)
+
+
+def Bytes(least: int = 0, most: int = _MAX_NUMBER) -> Scaled:
+    """A size; may be written with K, M, G or T behind the number (powers of 1,024)."""
+    return Scaled("bytes", _SIZE, _SIZE_UNITS, "or with K, M, G, T behind the number", least, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from postoffice.store.committer import Committer, CommitterParts
 from postoffice.store.index import INDEX_NAME, FolderRow, ReadIndex, WriteIndex, create_index
 from postoffice.store.large import FileLargeWriter
 from postoffice.store.model import Change, Committed, Folder, Item, Usage
-from postoffice.store.reading import FileReader, open_location
+from postoffice.store.reading import FileReader, OpenSegments, open_location
 from postoffice.store.segments import ActiveSegment, get_segment_path, iterate_frames
 
 SEGMENT_SIZE = 64 << 20
@@ -66,6 +66,7 @@ class EmbeddedStore:
         self._pool = ThreadPoolExecutor(_LARGE_THREADS, "store-large")
         self._index_path = str(directory / INDEX_NAME)       # text: asked for at every read
         self._read_index = ReadIndex(directory / INDEX_NAME)
+        self._segments = OpenSegments(self._directory)
         self._free = (0, float("-inf"))
         self.submit: Callable[[Change], asyncio.Future[Committed]] = committer.submit
         self._closed = False
@@ -131,7 +132,7 @@ class EmbeddedStore:
             if location is None:
                 return None
             try:
-                return open_location(self._directory, location)
+                return open_location(self._directory, location, self._segments)
             except FileNotFoundError as error:
                 # Expunged or moved to another segment since the row was read: then the row has changed too.
                 if location == last:
@@ -147,6 +148,7 @@ class EmbeddedStore:
     def get_free_bytes(self) -> int:
         now = self._clock.monotonic()
         if now - self._free[1] >= 1.0:
+            self._segments.drop_removed()
             disks = [os.statvfs(path) for path in self._disks]
             self._free = min(disk.f_bavail * disk.f_frsize for disk in disks), now
         return self._free[0]
@@ -192,6 +194,7 @@ class EmbeddedStore:
         await loop.run_in_executor(None, self._checkpointer.stop)
         await loop.run_in_executor(None, self._pool.shutdown)
         self._read_index.close()
+        self._segments.close()
         self._slot.lock.close()
 
     def _reader(self) -> ReadIndex:

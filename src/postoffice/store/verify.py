@@ -131,18 +131,25 @@ class _Verifier:
     def _check_orphans(self) -> None:
         """Files without a row. Not counted is what a living process may have begun, and what one that died left for
         the next start to tidy: its segments bear its incarnation, its large files its slot."""
-        slots = self._index.list_slots()
-        incarnations = set(slots.values())
+        before = self._index.list_slots()
+        # Names that are no segment's come from the first listing: a segment made since is only in the second.
+        paths = list((self._directory / "segments").iterdir())
         segments = list_segment_files(self._directory)
-        for segment in segments:
-            if segment >> SERIAL_BITS not in incarnations and not self._index.has_segment(segment):
+        large = list((self._directory / "large").iterdir())
+        # A process enters its slot before it makes a file; it may have started or ended during the listing.
+        after = self._index.list_slots()
+        incarnations = {*before.values(), *after.values()}
+        slots = {*before, *after}
+        for segment, path in segments.items():
+            if (segment >> SERIAL_BITS not in incarnations and not self._index.has_segment(segment)
+                    and path.exists()):
                 self._found.append(f"segment {segment:x}: no row names its file")
         named = set(segments.values())
-        for path in (self._directory / "segments").iterdir():
-            if path not in named:
+        for path in paths:
+            if path not in named and path.exists():
                 self._found.append(f"file segments/{path.name}: it is no segment")
-        for path in (self._directory / "large").iterdir():
-            if parse_large_slot(path.name) not in slots and not self._index.has_large(path.name):
+        for path in large:
+            if parse_large_slot(path.name) not in slots and not self._index.has_large(path.name) and path.exists():
                 self._found.append(f"file large/{path.name}: no row names it")
 
     def _open_segment(self, segment: int) -> int:
