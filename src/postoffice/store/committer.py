@@ -115,6 +115,11 @@ class Committer:
         sys.setswitchinterval(0.0001)
 
     @property
+    def last_commit(self) -> int:
+        """The number of this process's last commit."""
+        return self._folders.commit
+
+    @property
     def position(self) -> tuple[int, int]:
         """(segment, offset) up to which this process's records are committed."""
         return self._segment.id, self._segment.end

@@ -21,6 +21,7 @@ from postoffice.store import checkpoint, recovery
 from postoffice.store.committer import Committer, CommitterParts
 from postoffice.store.index import INDEX_NAME, FolderRow, ReadIndex, WriteIndex, create_index
 from postoffice.store.large import FileLargeWriter
+from postoffice.store.lookahead import Lookahead
 from postoffice.store.model import Change, Committed, Folder, Item, Usage
 from postoffice.store.reading import FileReader, OpenSegments, open_location
 from postoffice.store.segments import ActiveSegment, get_segment_path, iterate_frames
@@ -67,6 +68,7 @@ class EmbeddedStore:
         self._index_path = str(directory / INDEX_NAME)       # text: asked for at every read
         self._read_index = ReadIndex(directory / INDEX_NAME)
         self._segments = OpenSegments(self._directory)
+        self._lookahead = Lookahead(lambda: committer.last_commit, clock.monotonic)
         self._free = (0, float("-inf"))
         self.submit: Callable[[Change], asyncio.Future[Committed]] = committer.submit
         self._closed = False
@@ -128,12 +130,13 @@ class EmbeddedStore:
         """None when it is gone. Raises TemporaryError when its bytes are missing, which `verify` tells more about."""
         last = None
         while True:
-            location = self._reader().find_location(folder_id, uid)
+            location = self._lookahead.find(self._reader(), folder_id, uid)
             if location is None:
                 return None
             try:
                 return open_location(self._directory, location, self._segments)
             except FileNotFoundError as error:
+                self._lookahead.forget()
                 # Expunged or moved to another segment since the row was read: then the row has changed too.
                 if location == last:
                     raise TemporaryError(f"The file of message {location.message} is missing.") from error

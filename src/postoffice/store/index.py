@@ -441,6 +441,14 @@ class ReadIndex:
             (folder, uid))
         return Location(*row) if row else None
 
+    def list_locations(self, folder: int, first: int, limit: int) -> dict[int, Location]:
+        """UID -> where it lies, of the placements from a UID on."""
+        rows: list[Any] = self._execute(
+            "SELECT p.uid, m.id, p.prefix, m.segment, m.header_start, m.header_size, m.body_size, m.large "
+            "FROM placements p JOIN messages m ON m.id=p.message WHERE p.folder=? AND p.uid>=? ORDER BY p.uid LIMIT ?",
+            (folder, first, limit)).fetchall()
+        return {row[0]: Location(*row[1:]) for row in rows}
+
     def get_parsed(self, message: int) -> bytes | None:
         row = self._first("SELECT parsed FROM messages WHERE id=?", (message,))
         return row[0] if row else None
