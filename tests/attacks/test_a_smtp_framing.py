@@ -455,6 +455,16 @@ def test_a17_broken_plain(initial: bytes) -> None:
         assert server.take_codes() == ["250"]               # nothing is left of the exchange
 
 
+@pytest.mark.parametrize("rubbish", [b"%b!", b"!%b", b"%b =", b"%b=", b"%bAA", b" %b", b"%b\0"])
+def test_a17_rubbish_around_the_right_words_is_not_read_over(rubbish: bytes) -> None:
+    right = base64.b64encode(b"\0user\0pencil")          # without padding
+    assert b"=" not in right
+    server = converse(HELLO + b"AUTH PLAIN\r\n")
+    server.take_output()
+    server.send(rubbish % right + b"\r\n")
+    assert server.take_codes() == ["501"]
+
+
 def test_a17_cancelled_twice_in_a_transaction_and_in_clear() -> None:
     right = b"AUTH PLAIN " + base64.b64encode(b"\0user\0pencil") + b"\r\n"
     server = converse(HELLO)
