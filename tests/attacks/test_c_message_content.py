@@ -271,10 +271,11 @@ def test_c40_bodies_are_linear() -> None:
 def test_c40_a_quadratic_parser_is_noticed() -> None:
     def quadratic(data: bytes) -> None:
         for end in range(len(data)):
-            data.count(b"y", 0, end)
+            for _ in range(end):
+                pass
 
     with pytest.raises(AssertionError):
-        assert_linear(lambda n: b"x" * (n * 6_000), quadratic)
+        assert_linear(lambda n: b"x" * (n * 600), quadratic)
 
 
 # -- C41: CR and LF never make a header line
