@@ -10,7 +10,8 @@ import pytest
 
 from postoffice.smtp.protocol import events as ev
 from postoffice.smtp.protocol.body import SMALL_BYTES
-from postoffice.smtp.protocol.reply import READY_FOR_TLS
+from postoffice.smtp.protocol.reply import READY_FOR_TLS, Reply
+from postoffice.smtp.protocol.server import ServerEngine
 from tests.smtp_engine import CONFIG, ScriptedServer, build_config, converse
 
 HELLO = b"EHLO client.test\r\n"
@@ -127,6 +128,24 @@ def test_a05_talk_before_the_greeting() -> None:
     assert [type(event) for event in server.events] == [ev.Violation]
 
 
+@pytest.mark.parametrize("lines", [
+    b"NOOP\r\nNOOP\r\n", b"NOOP\r\nEHLO a\r\n", b"MAIL FROM:<a@example.org>\r\nRCPT", b"RSET\r\nM",
+    b"POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO a\r\n" + SMUGGLED])
+def test_a05_pipelining_before_ehlo(lines: bytes) -> None:
+    server = ScriptedServer()
+    server.take_output()
+    server.send(lines)
+    assert server.take_codes() == ["554"] and server.closed
+    assert [type(event) for event in server.events] == [ev.Violation]
+
+
+def test_a05_whoever_only_says_goodbye_may_go() -> None:
+    server = ScriptedServer()
+    server.take_output()
+    server.send(b"QUIT\r\nQUIT\r\n")
+    assert server.take_codes() == ["221"]
+
+
 @pytest.mark.parametrize("line", [
     b"EHLO a\r\n", b"HELO a\r\n", b"DATA\r\n", b"STARTTLS\r\n", b"AUTH PLAIN\r\n", b"AUTH LOGIN dXNlcg==\r\n"])
 def test_a05_talk_behind_a_command_that_must_be_the_last(line: bytes) -> None:
@@ -178,6 +197,26 @@ def test_a07_bdat_error_then_data(chunk: bytes) -> None:
     assert server.take_codes() == ["503"] and server.messages == []
 
 
+def test_a07_a_chunk_refused_by_the_session_ends_the_message() -> None:
+    engine = ServerEngine(CONFIG)
+    engine.greet(Reply(220, "", ("mail.example.test",)))
+    engine.receive(HELLO)
+    engine.next_event()
+    engine.accept_hello("")
+    engine.receive(BEGIN + b"BDAT 1\r\nxBDAT 1 LAST\r\nyDATA\r\n")
+    for _ in range(2):
+        engine.next_event()
+        engine.reply(Reply(250, "2.1.0", ("OK",)))
+    assert isinstance(engine.next_event(), ev.BodyStart)
+    engine.proceed()
+    assert isinstance(engine.next_event(), ev.ChunkDone)
+    engine.reply(Reply(451, "4.3.0", ("Trouble",)))
+    for verb in ("BDAT", "DATA"):
+        event = engine.next_event()
+        assert isinstance(event, ev.Refused) and (event.verb, event.reply.code) == (verb, 503)
+        engine.reply(event.reply)
+
+
 def test_a07_pipelined_chunks_behind_a_refused_one_are_read() -> None:
     server = open_transaction("message_size=1000")
     server.send(b"BDAT 2000\r\n" + b"x" * 2000 + b"BDAT 30 LAST\r\nMAIL FROM:<evil@example.org>\r\nNOOP\r\n")
@@ -225,10 +264,7 @@ def test_a09_sizes_that_are_none(size: bytes, ready: bool) -> None:
     server.take_output()
     server.send(b"BDAT " + size + b"\r\nRSET\r\nNOOP\r\n")
     # What follows might be the chunk: it is not read.
-    if size:
-        assert server.take_codes() == ["501"] and server.closed
-    else:
-        assert server.take_codes()[0] == "501"
+    assert server.take_codes() == ["501"] and server.closed
 
 
 def test_a09_a_size_far_over_the_limit_is_never_kept() -> None:
@@ -296,6 +332,17 @@ def test_a10_a_body_that_drips_costs_its_bytes() -> None:
     assert server.take_codes() == ["250"] and len(server.messages[0][2]) == 50_002
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a10_the_limit_is_the_same_however_the_line_is_cut(more: int) -> None:
+    line = b"NOOP " + b"x" * (CONFIG.limits.command_line - 5 + more) + b"\r\n"
+    for cut in range(len(line) - 4, len(line)):
+        server = converse(HELLO)
+        server.take_output()
+        for piece in (line[:cut], line[cut:]):
+            server.send(piece)
+        assert server.take_codes() == (["500"] if more else ["250"]), cut
+
+
 # --- A12 --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("line", "code"), [
@@ -304,7 +351,10 @@ def test_a10_a_body_that_drips_costs_its_bytes() -> None:
     (b"MAIL FROM:<a\x07@example.org>", "501"), (b"MAIL FROM:<\xc2\x85@example.org> SMTPUTF8", "501"),
     (b"MAIL FROM:<a@example.org> ENVID=a+00b", "501"), (b"MAIL FROM:<a@example.org> ENVID=a+0D+0Ab", "501"),
     (b"MAIL FROM:<a@example.org> ENVID=a+zz", "501"), (b"MAIL FROM:<a@example.org> AUTH=a+0Ab", "501"),
-    (b"HELO \x1b[31m", "501"), (b"HELO a\0", "500"),
+    (b"HELO \x1b[31m", "501"), (b"HELO a\0", "500"), (b"NOOP \xff", "500"), (b"NOOP \x07", "500"), (b"HELP \x1b[2J", "500"),
+    (b"VRFY a\x01", "500"), (b"VRFY \xe9", "500"), (b"EXPN \xff", "500"), (b"VRFY \xc2\x85", "500"),
+    (b"MAIL FROM:<a@example.org> ENVID=+FF", "501"), (b"MAIL FROM:<a@example.org> AUTH=+C3", "501"),
+    (b"MAIL FROM:<a@example.org> ENVID=+C3+A9", "501"),
 ])
 def test_a12_octets_that_do_not_belong_in_commands(line: bytes, code: str) -> None:
     server = converse(HELLO)
@@ -315,7 +365,7 @@ def test_a12_octets_that_do_not_belong_in_commands(line: bytes, code: str) -> No
     assert not any(byte < 32 for byte in out[:-2])
 
 
-@pytest.mark.parametrize("value", [b"rfc822;a+00b", b"rfc822;a+0Ab", b"rfc822;a+0", b"rfc822;a=b", b"rfc822;", b"a"])
+@pytest.mark.parametrize("value", [b"rfc822;a+00b", b"rfc822;a+80", b"rfc822;a+0Ab", b"rfc822;a+0", b"rfc822;a=b", b"rfc822;", b"a"])
 def test_a12_orcpt(value: bytes) -> None:
     server = converse(HELLO + b"MAIL FROM:<a@example.org>\r\n")
     server.take_output()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, eq=False)
 class Verb:
     """One row. ``anonymous``: allowed on a port that demands sign-in before it has happened. ``hello``: EHLO or HELO
-    must have come. ``last``: the last of a pipelined group - nothing may follow it unread (RFC 2920 §3.1)."""
+    must have come. ``last``: the last of a pipelined group - nothing may follow it unread (RFC 2920 §3.1). ``free``:
+    the argument is free text in this encoding, printable characters only."""
 
     name: str
     syntax: str
@@ -17,6 +18,7 @@ class Verb:
     hello: bool = True
     last: bool = False
     argument: bool | None = None            # True: needed; False: none allowed; None: either
+    free: str = ""
 
 
 VERBS: tuple[Verb, ...] = (
@@ -25,13 +27,13 @@ VERBS: tuple[Verb, ...] = (
     Verb("MAIL", "MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8]", "RFC 5321 §4.1.1.2", argument=True),
     Verb("RCPT", "RCPT TO:<address>", "RFC 5321 §4.1.1.3", argument=True),
     Verb("DATA", "DATA", "RFC 5321 §4.1.1.4", last=True, argument=False),
-    Verb("BDAT", "BDAT size [LAST]", "RFC 3030 §2", argument=True),
+    Verb("BDAT", "BDAT size [LAST]", "RFC 3030 §2"),       # a missing size is judged with the wrong ones
     Verb("RSET", "RSET", "RFC 5321 §4.1.1.5", anonymous=True, hello=False, argument=False),
-    Verb("NOOP", "NOOP [text]", "RFC 5321 §4.1.1.9", anonymous=True, hello=False),
+    Verb("NOOP", "NOOP [text]", "RFC 5321 §4.1.1.9", anonymous=True, hello=False, free="ascii"),
     Verb("QUIT", "QUIT", "RFC 5321 §4.1.1.10", anonymous=True, hello=False, argument=False),
-    Verb("VRFY", "VRFY address", "RFC 5321 §4.1.1.6", argument=True),
-    Verb("EXPN", "EXPN list", "RFC 5321 §4.1.1.7", argument=True),
-    Verb("HELP", "HELP [command]", "RFC 5321 §4.1.1.8", anonymous=True, hello=False),
+    Verb("VRFY", "VRFY address", "RFC 5321 §4.1.1.6", argument=True, free="utf-8"),
+    Verb("EXPN", "EXPN list", "RFC 5321 §4.1.1.7", argument=True, free="utf-8"),
+    Verb("HELP", "HELP [command]", "RFC 5321 §4.1.1.8", anonymous=True, hello=False, free="ascii"),
     Verb("STARTTLS", "STARTTLS", "RFC 3207 §4", anonymous=True, last=True, argument=False),
     Verb("AUTH", "AUTH mechanism [initial-response]", "RFC 4954 §4", anonymous=True, last=True, argument=True),
 )

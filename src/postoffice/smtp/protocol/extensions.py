@@ -44,6 +44,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("DSN", "RFC 3461", mail={"RET": parse_ret, "ENVID": parse_envid},
               rcpt={"NOTIFY": parse_notify, "ORCPT": parse_orcpt}, announced=False),
     Extension("VRFY", "RFC 5321"),
+    Extension("EXPN", "RFC 5321"),          # RFC 5321 §3.5.2: must be listed where it is answered
     Extension("HELP", "RFC 5321"),
 )
 
@@ -90,6 +91,8 @@ def list_announcements(config: EngineConfig, *, tls: bool, authenticated: bool) 
     lines = []
     for row in EXTENSIONS:
         if row.keyword not in config.extensions or not row.announced:
+            continue
+        if row.keyword in COMMANDS and row.keyword not in config.verbs:
             continue
         if row.keyword == "SIZE":
             lines.append(f"SIZE {config.limits.message_size}")      # RFC 1870 §4: 0 says that no limit is in force

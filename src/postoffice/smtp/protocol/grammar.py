@@ -67,13 +67,14 @@ def parse_ret(value: bytes | None) -> str:
 
 
 def parse_xtext(value: bytes) -> str:
-    """Decoded xtext. A decoded control character is refused: it could become a line somewhere else."""
+    """Decoded xtext. What decodes to anything but printable ASCII is refused (RFC 3461 §4.2): a control character could
+    become a line somewhere else, and half a character fits in no text."""
     if not _XTEXT.fullmatch(value):
         raise ValueError("Bad xtext")
     decoded = _HEXCHAR.sub(lambda match: bytes((int(match[1], 16),)), value)
-    if any(byte < 32 or byte == 127 for byte in decoded):
-        raise ValueError("Control character in xtext")
-    return decoded.decode("utf-8", "surrogateescape")
+    if any(not 32 <= byte < 127 for byte in decoded):
+        raise ValueError("Control or non-ASCII character in xtext")
+    return decoded.decode("ascii")
 
 
 def parse_envid(value: bytes | None) -> str:

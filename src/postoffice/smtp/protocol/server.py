@@ -182,7 +182,8 @@ class ServerEngine:
             return None
         end = buffer.find(b"\n", at)
         if end < 0:
-            if len(buffer) - at > self._get_line_limit(buffer[at : at + 5]):
+            # One more than the limit: it may be the CR of a line that is just long enough.
+            if len(buffer) - at > self._get_line_limit(buffer[at : at + 5]) + 1:
                 return self._end(replies.ENDLESS_LINE, "a line without end")
             return None
         line = buffer[at:end]
@@ -205,9 +206,12 @@ class ServerEngine:
         name, _blank, argument = line.partition(b" ")
         name = name.upper()
         verb = BY_NAME.get(name)
+        if self.hello is None and self._at < len(self._buffer) and name != b"QUIT":
+            # Nobody was told yet that pipelining is understood; this may be a browser led astray (RFC 2920 §3.1).
+            return self._end(replies.UNSYNCHRONISED, "sent more before EHLO")
         if verb is None:
             return self._refuse(replies.COMMAND_OFF if name in NOT_HERE else replies.UNKNOWN_COMMAND, "")
-        if b"\0" in line:
+        if (verb.free and not _is_printable(argument, verb.free)) or (b"\0" in line and verb.name != "BDAT"):
             return self._refuse(replies.BAD_CHARACTERS, verb.name)
         if verb.name not in self._config.verbs:
             return self._refuse_chunk_too(verb, argument, replies.COMMAND_OFF)
@@ -443,6 +447,11 @@ class ServerEngine:
     def _answered_body(self, event: Event, reply: Reply) -> None:
         self._reset()
 
+    def _answered_chunk(self, event: ev.ChunkDone, reply: Reply) -> None:
+        """RFC 3030 §2: once a chunk is refused the message has failed."""
+        if reply.code >= 400:
+            self._reset()
+
     def _answered_body_start(self, event: ev.BodyStart, reply: Reply) -> None:
         """The BDAT transaction is refused: its chunk is swallowed, then the reply is given as BodyRefused."""
         assert self._chunks is not None
@@ -531,6 +540,13 @@ def _decode_base64(text: bytes) -> bytes:
     return binascii.a2b_base64(text, strict_mode=True)
 
 
+def _is_printable(text: bytes, encoding: str) -> bool:
+    try:
+        return text.decode(encoding).isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
 def _is_ascii(address: Address) -> bool:
     return address.local.isascii() and address.domain.isascii()
 
@@ -541,7 +557,8 @@ _MUST_WAIT = (ev.Hello, ev.Data, ev.Auth, ev.AuthResponse, ev.StartTls)
 _MOVES: dict[type, Callable[[ServerEngine, Any, Reply], None]] = {
     ev.Mail: ServerEngine._answered_mail, ev.Rcpt: ServerEngine._answered_rcpt, ev.Data: ServerEngine._answered_data,
     ev.BodyEnd: ServerEngine._answered_body, ev.BodyRefused: ServerEngine._answered_body,
-    ev.BodyStart: ServerEngine._answered_body_start, ev.StartTls: ServerEngine._answered_tls,
+    ev.BodyStart: ServerEngine._answered_body_start, ev.ChunkDone: ServerEngine._answered_chunk,
+    ev.StartTls: ServerEngine._answered_tls,
     ev.Simple: ServerEngine._answered_simple, ev.Auth: ServerEngine._answered_auth,
     ev.AuthResponse: ServerEngine._answered_auth,
 }
