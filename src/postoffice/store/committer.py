@@ -361,9 +361,9 @@ class Committer:
                 return
             if self._index_moved():
                 self._reopen_index()
-            end_incarnation(self._index, self._parts.slot.number, None if self._fresh else self._segment.id)
-            if self._fresh:
+            if self._fresh:                     # before the slot is given up: from then on nothing tells whose it was
                 self._unlink([self._segment.id], [])
+            end_incarnation(self._index, self._parts.slot.number, None if self._fresh else self._segment.id)
         except (apsw.Error, OSError) as error:
             _log.error("the store could not be ended cleanly: %s", error)
         finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,7 @@ def begin_incarnation(directory: Path, index: WriteIndex, slot: Slot, disk: Disk
     """Register this start and seal what dead processes left, in one transaction, under the commit lock. Returns the
     first segment id of this incarnation and whether no other process lives."""
     living = slot.list_living()
-    previous = index.find_incarnation(slot.number)
-    if previous is not None:
-        tidy_slot(directory, index, disk, slot.number, previous)
+    tidy_dead(directory, index, disk, slot.number, living)
     index.begin()
     try:
         state = index.get_state()
@@ -115,18 +113,22 @@ def tidy(directory: Path, index: WriteIndex, disk: Disk) -> int:
     return len(dead)
 
 
-def tidy_slot(directory: Path, index: WriteIndex, disk: Disk, slot: int, incarnation: int) -> None:
-    """Remove files without a row that the last process of a slot left when it died; others may live. Under the commit
-    lock, and before the slot's next incarnation is known: from then on nothing tells these files from strangers."""
+def tidy_dead(directory: Path, index: WriteIndex, disk: Disk, slot: int, living: Collection[int]) -> None:
+    """Remove files without a row that dead processes left, beside ``living`` ones (slots, without the caller's own).
+
+    Under the commit lock, before the caller's incarnation begins: a living process registers its incarnation under the
+    lock before it makes a segment, so one that bears no living incarnation is nobody's. Large files bear slots alone:
+    those of the caller's own slot are what its last process left."""
+    begun = {index.find_incarnation(number) for number in living}
     known = index.list_segment_ids()
     dead = [path for segment, path in list_segment_files(directory).items()
-            if segment >> SERIAL_BITS == incarnation and segment not in known]
+            if segment >> SERIAL_BITS not in begun and segment not in known]
     dead += [path for path in (directory / "large").iterdir()
              if parse_large_slot(path.name) == slot and not index.has_large(path.name)]
     for path in dead:
         disk.unlink(path)
     if dead:
-        _log.info("%d files without a row removed that slot %d had left", len(dead), slot)
+        _log.info("%d files without a row removed that dead processes had left", len(dead))
 
 
 def forget_old_deliveries(index: WriteIndex, before: int) -> None:
